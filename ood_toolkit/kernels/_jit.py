@@ -1,0 +1,37 @@
+"""Every compile option, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+__all__ = ["kernel", "parallel_kernel"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Every licence but "no NaN" and "no infinity": a row of -inf must not turn into NaN.
+_IEEE_AT_INFINITY = {"nsz", "arcp", "contract", "afn", "reassoc"}
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": _IEEE_AT_INFINITY}
+
+
+def _compile(function: Function, **options: Any) -> Function:
+    try:
+        return cast(Function, numba.njit(cache=True, **_OPTIONS, **options)(function))
+    except RuntimeError as reason:
+        if "cannot cache" not in str(reason):
+            raise
+        # Neither the package's folder nor the user's cache can be written:
+        # compile anew in each process.
+        return cast(Function, numba.njit(cache=False, **_OPTIONS, **options)(function))
+
+
+def kernel(function: Function) -> Function:
+    """Compile a serial kernel that releases the GIL and is cached on disk."""
+    return _compile(function)
+
+
+def parallel_kernel(function: Function) -> Function:
+    """Compile a kernel whose `numba.prange` loops run over threads."""
+    return _compile(function, parallel=True)
