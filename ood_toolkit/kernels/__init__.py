@@ -1,0 +1,1 @@
+"""Pure functions on arrays: the compiled inner loops of every score."""

@@ -1,0 +1,95 @@
+"""The names of what one pass over a row of logits can return.
+
+A logit score says which of these it needs; the planner asks for the union once, and
+`ood_toolkit.kernels.rows.row_statistics` reads every logit once (or from cache) for all.
+Notation: z a row, p = softmax(z), C its number of unmasked classes (those above -inf).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CLASSES",
+    "ENTROPY",
+    "IMPURITY",
+    "LARGEST",
+    "NONUNIFORMITY",
+    "PREDICTION",
+    "SECOND",
+    "TAIL",
+    "RowStatistics",
+    "Statistic",
+    "generalized_entropy",
+    "log_sum_exp",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A quantity of one row: its name, and the numbers that define it."""
+
+    name: str
+    arguments: tuple[float, ...] = ()
+
+
+PREDICTION = Statistic("prediction")
+"""argmax z, the first index on ties; int64."""
+LARGEST = Statistic("largest")
+"""max z."""
+SECOND = Statistic("second")
+"""The second largest logit (equal to the largest on ties); -inf where C = 1."""
+TAIL = Statistic("tail")
+"""1 - max p, summed from the other terms, so that it keeps its digits when max p is near 1."""
+ENTROPY = Statistic("entropy")
+"""Shannon's H(p) = -sum p ln p, in nats, with 0 ln 0 = 0."""
+IMPURITY = Statistic("impurity")
+"""1 - sum p^2, summed as sum p (1 - p), so that it keeps its digits when max p is near 1."""
+NONUNIFORMITY = Statistic("nonuniformity")
+"""sum |p - 1/C| / 2 over unmasked classes: total variation to uniform."""
+CLASSES = Statistic("classes")
+"""C, the number of logits above -inf; int64."""
+
+
+def log_sum_exp(temperature: float = 1.0) -> Statistic:
+    """ln sum exp(z / temperature)."""
+    return Statistic("log_sum_exp", (float(temperature),))
+
+
+def generalized_entropy(gamma: float, top: int) -> Statistic:
+    """Sum over the `top` largest p of p^gamma (1 - p)^gamma (Liu et al., CVPR 2023)."""
+    return Statistic("generalized_entropy", (float(gamma), float(top)))
+
+
+class RowStatistics(Mapping[Statistic, npt.NDArray[Any]]):
+    """What `row_statistics` found: one (N,) array for each statistic asked for.
+
+    Attributes
+    ----------
+    first_bad : int
+        The first row that holds NaN or +inf, or only -inf; -1 where there is none.
+    """
+
+    __slots__ = ("_values", "first_bad")
+
+    def __init__(self, values: dict[Statistic, npt.NDArray[Any]], first_bad: int) -> None:
+        self._values = values
+        self.first_bad = first_bad
+
+    def __getitem__(self, statistic: Statistic) -> npt.NDArray[Any]:
+        return self._values[statistic]
+
+    def __iter__(self) -> Iterator[Statistic]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def probability(self) -> npt.NDArray[np.float64]:
+        """Largest probability, 1 - tail.  (N,) float64."""
+        return np.asarray(1.0 - self[TAIL])

@@ -1,0 +1,260 @@
+"""The record every part of the toolkit passes on: what a classifier said about N inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.products import product_rows
+
+__all__ = ["Array", "Head", "Outputs"]
+
+Array = npt.NDArray[Any]
+
+FLOATS = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype("f4"), np.dtype("f8"))
+
+
+def _floats(name: str, values: Any, shape: str) -> Array:
+    array = np.asanyarray(values)
+    if array.dtype.newbyteorder("=") not in FLOATS:
+        raise InputError(
+            f"{name}: dtype {array.dtype} is not one of float16, bfloat16, float32, float64; "
+            f"convert it first, e.g. {name}.astype('float32')"
+        )
+    if array.ndim != len(shape.split(", ")):
+        raise InputError(f"{name} must be ({shape}), got shape {array.shape}")
+    return array
+
+
+def _integers(name: str, values: Any) -> Array:
+    array = np.asanyarray(values)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} must be integers, got dtype {array.dtype}")
+    return array.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last, linear layer of a classifier: logits = features @ weight.T + bias.
+
+    Parameters
+    ----------
+    weight : (C, D) array of float
+        One row a class.
+    bias : (C,) array of float, optional
+        Zeros where the layer has none.
+
+    Raises
+    ------
+    InputError
+        If a shape, a dtype or a value (NaN, infinity) cannot be a linear layer's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> head = Head(weight=np.eye(2), bias=np.zeros(2))
+    >>> head.logits(np.array([[3.0, 1.0]]))
+    array([[3., 1.]])
+    """
+
+    weight: Array
+    bias: Array
+
+    def __init__(self, weight: Any, bias: Any = None) -> None:
+        w = _floats("head_weight", weight, "C, D")
+        b = np.zeros(w.shape[0], w.dtype) if bias is None else _floats("head_bias", bias, "C")
+        if b.shape[0] != w.shape[0]:
+            raise InputError(
+                f"head_bias has {b.shape[0]} entries but head_weight has {w.shape[0]} rows"
+            )
+        for name, array in (("head_weight", w), ("head_bias", b)):
+            if not np.isfinite(array.astype(np.float64)).all():
+                raise InputError(f"{name} holds NaN or infinity")
+        object.__setattr__(self, "weight", w)
+        object.__setattr__(self, "bias", b)
+
+    def logits(self, features: Array) -> Array:
+        """Logits of (N, D) features: (N, C), float64 if any operand is, else float32."""
+        if features.shape[1] != self.weight.shape[1]:
+            raise InputError(
+                f"features have {features.shape[1]} columns but head_weight has "
+                f"{self.weight.shape[1]}"
+            )
+        wide = np.float64 if np.float64 in (features.dtype, self.weight.dtype) else np.float32
+        product = product_rows(features, self.weight.astype(wide).T)
+        product += self.bias.astype(wide)
+        return product
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """What one classifier said about N inputs; checked when made, trusted after.
+
+    Parameters
+    ----------
+    logits : (N, C) array of float16, bfloat16, float32 or float64, optional
+        Pre-softmax outputs; -inf marks a masked class.  Computed from `features` and
+        `head` where both are given and `logits` is not.
+    features : (N, D) array of float, optional
+        Penultimate features: what the head multiplies.
+    layers : mapping of str to (N, D_l) arrays, optional
+        Pooled features of further layers.
+    labels : (N,) array of int, optional
+        Classes 0 ... C-1; -1 where unknown.
+    head : Head, optional
+        The last layer.
+    members : (M, N, C) array of float, optional
+        Logits of ensemble members, dropout passes or augmentations.
+    token_logits, token_mask, token_ids : arrays, optional
+        (N, T, V), (N, T) and (N, T): the outputs of a sequence model.
+    thumbnails : (N, H, W) or (N, H, W, 3) array of uint8, optional
+        What a report shows of a row.
+    text : (N,) array of str, optional
+        What a report shows of a row.
+    source : str
+        Where the arrays came from; error messages begin with it.
+
+    Raises
+    ------
+    InputError
+        If a shape, dtype or label contradicts the others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = Outputs(logits=np.array([[2.0, 1.0, 0.1]]), labels=[0])
+    >>> len(x), x.classes, sorted(x.has())
+    (1, 3, ['labels', 'logits'])
+    """
+
+    logits: Array | None = None
+    features: Array | None = None
+    layers: Mapping[str, Array] = field(default_factory=dict)
+    labels: Array | None = None
+    head: Head | None = None
+    members: Array | None = None
+    token_logits: Array | None = None
+    token_mask: Array | None = None
+    token_ids: Array | None = None
+    thumbnails: Array | None = None
+    text: Array | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        if self.logits is not None:
+            put("logits", _floats("logits", self.logits, "N, C"))
+        if self.features is not None:
+            put("features", _floats("features", self.features, "N, D"))
+            if self.features.shape[1] < 1:
+                raise InputError("features must have at least one column")
+        put(
+            "layers",
+            MappingProxyType(
+                {name: _floats(f"layers/{name}", a, "N, D") for name, a in self.layers.items()}
+            ),
+        )
+        if self.members is not None:
+            put("members", _floats("members", self.members, "M, N, C"))
+        if self.token_logits is not None:
+            put("token_logits", _floats("token_logits", self.token_logits, "N, T, V"))
+        for name in ("labels", "token_ids"):
+            if getattr(self, name) is not None:
+                put(name, _integers(name, getattr(self, name)))
+        for name in ("token_mask", "thumbnails", "text"):
+            if getattr(self, name) is not None:
+                put(name, np.asanyarray(getattr(self, name)))
+        if self.logits is None and self.features is not None and self.head is not None:
+            put("logits", self.head.logits(self.features))
+        self._check_rows()
+        self._check_classes()
+
+    def _check_rows(self) -> None:
+        rows = {name: a.shape[0] for name, a in self._row_arrays()}
+        if self.members is not None:
+            rows["members"] = self.members.shape[1]
+        if len(set(rows.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in rows.items())
+            raise InputError(f"arrays disagree on the number of rows: {listed}")
+
+    def _check_classes(self) -> None:
+        classes = {}
+        if self.logits is not None:
+            classes["logits"] = self.logits.shape[1]
+        if self.members is not None:
+            classes["members"] = self.members.shape[2]
+        if self.head is not None:
+            classes["head_weight"] = self.head.weight.shape[0]
+            if self.features is not None and self.features.shape[1] != self.head.weight.shape[1]:
+                raise InputError(
+                    f"features have {self.features.shape[1]} columns but head_weight has "
+                    f"{self.head.weight.shape[1]}"
+                )
+        if len(set(classes.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in classes.items())
+            raise InputError(f"arrays disagree on the number of classes: {listed}")
+        count = next(iter(classes.values()), None)
+        if count is not None and count < 2:
+            raise InputError(f"a classifier has at least two classes, got {count}")
+        if self.labels is None:
+            return
+        if self.labels.ndim != 1:
+            raise InputError(f"labels must be (N,), got shape {self.labels.shape}")
+        outside = self.labels < -1
+        if count is not None:
+            outside |= self.labels >= count
+        if outside.any():
+            row = int(np.argmax(outside))
+            span = f"-1 ... {count - 1}" if count is not None else "-1 or larger"
+            raise InputError(f"labels: row {row} is {self.labels[row]}, expected {span}")
+
+    def _row_arrays(self) -> list[tuple[str, Array]]:
+        """Name and array of everything whose first axis counts rows."""
+        named = [
+            (f.name, getattr(self, f.name))
+            for f in fields(self)
+            if f.name not in ("layers", "head", "members", "source")
+        ]
+        named += [(f"layers/{name}", array) for name, array in self.layers.items()]
+        return [(name, array) for name, array in named if array is not None]
+
+    def __len__(self) -> int:
+        for _, array in self._row_arrays():
+            return int(array.shape[0])
+        return int(self.members.shape[1]) if self.members is not None else 0
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 where neither logits, members nor a head are there."""
+        if self.logits is not None:
+            return int(self.logits.shape[1])
+        if self.head is not None:
+            return int(self.head.weight.shape[0])
+        return int(self.members.shape[2]) if self.members is not None else 0
+
+    def has(self) -> frozenset[str]:
+        """Names of the parts that are present."""
+        present = {name for name, _ in self._row_arrays() if not name.startswith("layers/")}
+        present |= {"layers"} if self.layers else set()
+        present |= {"members"} if self.members is not None else set()
+        present |= {"head"} if self.head is not None else set()
+        return frozenset(present)
+
+    def rows(self, index: slice | Array) -> Outputs:
+        """The same record restricted to some rows; a slice copies nothing."""
+        changed: dict[str, Any] = {
+            name: array[index]
+            for name, array in self._row_arrays()
+            if not name.startswith("layers/")
+        }
+        changed["layers"] = {name: array[index] for name, array in self.layers.items()}
+        if self.members is not None:
+            changed["members"] = self.members[:, index]
+        return replace(self, **changed)
