@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BadParameter",
     "DataError",
     "InputError",
     "MissingDependency",
@@ -20,6 +21,12 @@ class ToolkitError(Exception):
 
 class InputError(ToolkitError, ValueError):
     """An array, a parameter or a request cannot be used; the text says why and what to do."""
+
+
+class BadParameter(InputError):
+    """A parameter's type or value is not one the method takes."""
+
+    exit_status = 2
 
 
 class DataError(InputError):

@@ -1,0 +1,57 @@
+# Everything happens in .venv; nothing outside the checkout is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RESULTS := demo-results
+
+.PHONY: demo test lint format generated docs bench data clean
+
+demo: $(VENV)/.installed  ## install without torch, run the demo benchmark
+	@mkdir -p $(RESULTS)
+	$(BIN)/ood-toolkit benchmark fashion --json-out $(RESULTS)/fashion.json --csv $(RESULTS)/fashion.csv
+
+test: $(VENV)/.installed-test  ## install with the test extras, run every test
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+lint: $(VENV)/.installed-test  ## formatting, style, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generated: $(VENV)/.installed-test  ## files derived from the catalogue
+	$(BIN)/python -m docs.generate
+
+docs: $(VENV)/.installed-docs generated
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.installed-test  ## time the kernels and searches against the peers at hand
+	$(BIN)/python -m benchmarks
+
+data: $(VENV)/.installed-test  ## retrain the shipped networks and compare with what ships
+	$(BIN)/python -m data.build.digits --check
+	$(BIN)/python -m data.build.fashion --check
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,docs]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(RESULTS) build dist *.egg-info docs/_build

@@ -1,0 +1,1 @@
+"""The command line: a command reads, calls and writes; no mathematics lives here."""

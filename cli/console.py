@@ -1,0 +1,100 @@
+"""Tables and progress bars, in the terminal's own width and colours."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import rich_click as click
+
+__all__ = ["print_json", "print_table", "progress", "shown"]
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; refuses what strict JSON cannot hold."""
+    click.echo(json.dumps(document, indent=1, allow_nan=False))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    left: Sequence[str] = (),
+    sections: Sequence[int] = (),
+) -> None:
+    """A table on stdout.
+
+    Columns named in `left` hold words, the others numbers.  Lines are drawn after the rows
+    whose numbers `sections` holds.  Piped output is plain and as wide as its content.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for name in columns:
+        word = name in left
+        table.add_column(name, justify="left" if word else "right", no_wrap=not word)
+    for number, row in enumerate(rows):
+        table.add_row(*row, end_section=number in sections)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def shown(value: float | None, *, percent: bool = True) -> str:
+    """A figure for a table: percent with two decimals, or four significant digits."""
+    if value is None:
+        return ""
+    if math.isnan(value):
+        return "n/a"
+    return f"{100 * value:.2f}" if percent else f"{value:.4g}"
+
+
+@contextmanager
+def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr, where that is a terminal; yields what to call after each step."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda label: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda label: bar.update(task, advance=1, description=label[:32])
+
+
+def facts_table(facts: Mapping[str, Any]) -> list[list[str]]:
+    """Rows "name, value" of a flat mapping."""
+    return [[name.replace("_", " "), _words(value)] for name, value in facts.items()]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_words(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(v) for v in value)
+    return str(value)

@@ -1,0 +1,91 @@
+"""`ood-toolkit fit`: fit a detector and save it, with a threshold if asked for."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from .console import facts_table, print_json, print_table
+from .options import (
+    FileOptions,
+    Talk,
+    file_options,
+    json_option,
+    method_option,
+    parameters_by_method,
+    set_option,
+    talk_options,
+)
+
+__all__ = ["fit"]
+
+
+@click.command()
+@click.argument("train")
+@method_option(required=True, multiple=False)
+@set_option("KEY")
+@click.option("--id-val", metavar="FILE", help="Held-out in-distribution outputs.")
+@click.option(
+    "--tpr",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Also set a threshold that accepts this share of the held-out rows.",
+)
+@click.option(
+    "-o", "--output", metavar="DETECTOR", required=True, help="A file ending in .safetensors."
+)
+@file_options
+@json_option
+@talk_options
+def fit(
+    train: str,
+    method: str,
+    settings: tuple[str, ...],
+    id_val: str | None,
+    tpr: float | None,
+    output: str,
+    files: FileOptions,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Fit a method on TRAIN, labelled in-distribution outputs, and save the detector.
+
+    With --tpr the detector also carries a threshold, set on --id-val; `score --detector`
+    then says for each row whether to accept it, and its p-value.
+    """
+    from ood_toolkit.decision import Threshold
+    from ood_toolkit.detectors.persistence import save_scorer
+    from ood_toolkit.detectors.planner import as_detector, fit_method
+    from ood_toolkit.evaluation.records import plain
+    from ood_toolkit.io import file_digest, refuse_same_file
+
+    with Talk(quiet, verbose) as talk:
+        detector = as_detector(method, parameters_by_method(settings, [method])[method])
+        refuse_same_file(output, [train, *([id_val] if id_val else [])])
+        record = files.load(train)
+        held_out = files.load(id_val, head=record.head) if id_val else None
+        scorer = fit_method(detector, record, held_out)
+        threshold = None
+        if tpr is not None:
+            if held_out is None:
+                talk.note(
+                    "Warning: the threshold is set on the training rows themselves, which score "
+                    "higher than new ones; give --id-val"
+                )
+            threshold = Threshold.at_tpr(scorer.score(held_out or record), tpr)
+        facts = {"file": train, "rows": len(record), "sha256": file_digest(train)}
+        save_scorer(
+            scorer,
+            output,
+            fitted_on=facts,
+            threshold=threshold.facts() if threshold else None,
+            id_scores=threshold.id_scores if threshold else None,
+        )
+    document = {"method": method, "output": output, "fitted_on": facts}
+    document["report"] = dict(scorer.report())
+    if threshold:
+        document["threshold"] = threshold.facts()
+    document = plain(document)
+    if as_json:
+        print_json(document)
+    elif not quiet:
+        print_table(["", " "], facts_table(document), left=["", " "])

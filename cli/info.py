@@ -1,0 +1,96 @@
+"""`ood-toolkit info`: what an outputs or detector file holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from .console import facts_table, print_json, print_table
+from .options import FileOptions, Talk, file_options, json_option, talk_options
+
+__all__ = ["info"]
+
+
+@click.command()
+@click.argument("file")
+@file_options
+@json_option
+@talk_options
+def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Say what FILE holds: an outputs file, a folder or glob of shards, or a detector."""
+    with Talk(quiet, verbose) as talk:
+        facts = _detector_facts(file) or _outputs_facts(file, files)
+    if as_json:
+        print_json(facts)
+        return
+    arrays = facts.pop("arrays", [])
+    warnings = facts.pop("warnings", [])
+    print_table(["", " "], facts_table(facts), left=["", " "])
+    if arrays:
+        columns = ["key", "read as", "shape", "dtype"]
+        print_table(columns, [[a[c.replace(" ", "_")] for c in columns] for a in arrays], left=columns)
+    for warning in warnings:
+        talk.note(f"Warning: {warning}")
+
+
+def _detector_facts(file: str) -> dict[str, Any] | None:
+    """Facts of a detector file; None where it is something else."""
+    if not file.endswith(".safetensors"):
+        return None
+    from ood_toolkit.io import safetensors_metadata
+
+    if "method" not in safetensors_metadata(file):
+        return None
+    from ood_toolkit.detectors.persistence import read_scorer
+    from ood_toolkit.evaluation.records import plain
+
+    saved = read_scorer(file)
+    scorer = saved.scorer
+    facts = {
+        "file": file,
+        "kind": "detector",
+        "method": scorer.name,
+        "parameters": {
+            p: getattr(scorer.detector, p) for p in scorer.detector.__dataclass_fields__
+        },
+        "classes": scorer.classes or None,
+        "dims": scorer.dims or None,
+        "fitted_on": dict(saved.fitted_on),
+        "threshold": dict(saved.threshold) if saved.threshold else None,
+        "report": dict(scorer.report()),
+        "toolkit": saved.toolkit,
+    }
+    converted: dict[str, Any] = plain({k: v for k, v in facts.items() if v is not None and v != {}})
+    return converted
+
+
+def _outputs_facts(file: str, files: FileOptions) -> dict[str, Any]:
+    from ood_toolkit.evaluation.inspection import inspect_outputs
+    from ood_toolkit.evaluation.records import plain
+    from ood_toolkit.io import describe
+
+    described = describe(file)
+    found = inspect_outputs(files.load(file, labels="lenient"))
+    facts = {
+        "file": file,
+        "kind": "outputs",
+        "format": described.format,
+        "rows": found.rows,
+        "classes": found.classes or None,
+        "accuracy": found.accuracy,
+        **{f"range_{name}": list(bounds) for name, bounds in found.ranges.items()},
+        **found.facts,
+        "arrays": [
+            {
+                "key": key,
+                "read_as": name or "(ignored)",
+                "shape": " x ".join(map(str, shape)),
+                "dtype": dtype,
+            }
+            for key, name, shape, dtype in described.arrays
+        ],
+        "warnings": list(found.warnings),
+    }
+    converted: dict[str, Any] = plain({k: v for k, v in facts.items() if v is not None})
+    return converted

@@ -1,0 +1,119 @@
+"""The command `ood-toolkit`: its group, and how errors become one line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import rich_click as click
+
+from .benchmark import benchmark
+from .errors import errors
+from .evaluate import evaluate
+from .fit import fit
+from .info import info
+from .methods import methods
+from .score import score
+
+__all__ = ["cli", "main"]
+
+click.rich_click.TEXT_MARKUP = "rich"
+click.rich_click.COMMAND_GROUPS = {
+    "ood-toolkit": [
+        {"name": "Look", "commands": ["methods", "info"]},
+        {"name": "Score", "commands": ["score", "fit"]},
+        {"name": "Measure", "commands": ["evaluate", "errors", "benchmark"]},
+    ]
+}
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ood_toolkit", message="%(prog)s %(version)s")
+def cli() -> None:
+    """How sure is a prediction, does the input belong, when to abstain.
+
+    Answers come from what a trained classifier already gives: saved logits, features,
+    labels and the last layer's weights.  A higher score always means "more
+    in-distribution".
+
+    Start with `ood-toolkit benchmark fashion`, or score your own file:
+    `ood-toolkit score outputs.npz -m energy,msp`.
+    """
+
+
+cli.add_command(methods)
+cli.add_command(info)
+cli.add_command(fit)
+cli.add_command(score)
+cli.add_command(evaluate)
+cli.add_command(errors)
+cli.add_command(benchmark)
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with the exit status of the contract."""
+    signal.signal(signal.SIGTERM, _leave)
+    debug = "--debug" in sys.argv
+    try:
+        status = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as leaving:
+        status = leaving.exit_code
+    except click.ClickException as usage:
+        usage.show()
+        status = usage.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        if debug:
+            raise
+        _say("Interrupted")
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # the reader, `head` say, has what it wanted: leave without a word
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except (Exception, MemoryError) as error:
+        if debug:
+            raise
+        status = _report(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(error: BaseException) -> int:
+    """One line on stderr; the exit status."""
+    from ood_toolkit.errors import ToolkitError
+
+    if isinstance(error, ToolkitError):
+        _say(f"Error: {_one_line(error)}")
+        return error.exit_status
+    if isinstance(error, MemoryError):
+        _say(f"Error: not enough memory ({_one_line(error) or 'no size given'})")
+        return 3
+    if isinstance(error, OSError):
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        _say(f"Error: {place}{error.strerror or _one_line(error)}")
+        return 3
+    name = type(error).__name__
+    _say(
+        f"Error: unexpected {name}: {_one_line(error)}; please report it with the output of "
+        "the same command and --debug"
+    )
+    return 3
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _say(text: str) -> None:
+    # file names may hold bytes that are no text
+    sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM unwinds like an exception, so that temporary files are removed."""
+    sys.exit(128 + number)

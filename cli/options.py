@@ -1,0 +1,217 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from ood_toolkit.outputs import Outputs
+
+__all__ = [
+    "FileOptions",
+    "Talk",
+    "file_options",
+    "json_option",
+    "method_option",
+    "parameters_by_method",
+    "set_option",
+    "split_methods",
+    "talk_options",
+    "train_options",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How much a command says on stderr."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+    def note(self, text: str) -> None:
+        """Say something a user may like to know."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def __enter__(self) -> Talk:
+        self._catch = warnings.catch_warnings(record=False)
+        self._catch.__enter__()
+        warnings.simplefilter("default")
+        warnings.showwarning = self._show
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._catch.__exit__(None, None, None)
+
+    def _show(self, message: Any, category: type[Warning], *_: object, **__: object) -> None:
+        from ood_toolkit.errors import ToolkitWarning
+
+        if issubclass(category, ToolkitWarning) or self.verbose:
+            self.note(f"Warning: {' '.join(str(message).split())}")
+
+
+def talk_options(command: Command) -> Command:
+    """Add -q, -v and --debug."""
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks for errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr."),
+    ):
+        command = option(command)
+    return command
+
+
+def json_option(command: Command) -> Command:
+    """Add --json."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else."
+    )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How the input files of a command are read."""
+
+    head: str | None
+    keys: Mapping[str, str]
+    as_: str
+    dtype: str | None
+    max_bytes: int | None
+
+    def load(self, path: str, *, labels: bool | str = True, head: Any = None) -> Outputs:
+        """Read one record; the head of --head wins over the file's, that over `head`."""
+        from ood_toolkit.io import load
+
+        return load(
+            path,
+            head=self.head if self.head is not None else head,
+            keys=self.keys,
+            as_=self.as_,
+            labels=labels,
+            dtype=self.dtype,
+            max_bytes=self.max_bytes,
+        )
+
+
+_KEYS = ("logits", "features", "labels", "head_weight", "head_bias")
+
+
+def file_options(command: Command) -> Command:
+    """Add --head, the --*-key options, --as, --dtype and --max-bytes as one `files` argument."""
+
+    def gather(**values: Any) -> Any:
+        keys = {k: v for k in _KEYS if (v := values.pop(f"{k}_key")) is not None}
+        values["files"] = FileOptions(
+            values.pop("head"), keys, values.pop("as_"), values.pop("dtype"), values.pop("max_bytes")
+        )
+        return command(**values)
+
+    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
+    if hasattr(command, "__click_params__"):
+        gather.__click_params__ = command.__click_params__  # type: ignore[attr-defined]
+    wrapped: Any = gather
+    wrapped = click.option(
+        "--max-bytes", type=click.IntRange(min=1), help="Largest size a compressed array may have."
+    )(wrapped)
+    wrapped = click.option(
+        "--dtype",
+        help="Read arrays as this type, e.g. bfloat16 for raw 2-byte data, float32 for integers.",
+    )(wrapped)
+    wrapped = click.option(
+        "--as",
+        "as_",
+        type=click.Choice(["logits", "features"]),
+        default="logits",
+        show_default=True,
+        help="What a file with one unnamed array holds.",
+    )(wrapped)
+    for key in reversed(_KEYS):
+        wrapped = click.option(
+            f"--{key.replace('_', '-')}-key", f"{key}_key", metavar="KEY", help=f"Where {key} lies."
+        )(wrapped)
+    wrapped = click.option(
+        "--head", metavar="FILE", help="Take the last layer's weight and bias from this file."
+    )(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def complete_methods(ctx: Any, param: Any, incomplete: str) -> list[str]:
+    """Shell completion of the last name in a comma-separated list; loads no numpy."""
+    from .names import METHOD_NAMES
+
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in METHOD_NAMES if name.startswith(last)]
+
+
+def method_option(*, required: bool, multiple: bool = True, default: str | None = None) -> Any:
+    """-m NAME[,NAME...]; may be repeated."""
+    return click.option(
+        "-m",
+        "--method",
+        "method" if not multiple else "methods",
+        metavar="NAME" if not multiple else "NAME[,NAME...]",
+        required=required,
+        multiple=multiple,
+        default=[default] if multiple and default else default,
+        shell_complete=complete_methods,
+        help="Method, as `ood-toolkit methods` lists it"
+        + ("; several with commas or by repeating the option." if multiple else "."),
+    )
+
+
+def set_option(form: str) -> Any:
+    """--set key=value; may be repeated."""
+    return click.option(
+        "--set", "settings", metavar=f"{form}=VALUE", multiple=True, help="Set a hyper-parameter."
+    )
+
+
+def train_options(command: Command) -> Command:
+    """Add --train and --id-val."""
+    command = click.option(
+        "--id-val", metavar="FILE", help="Held-out in-distribution outputs."
+    )(command)
+    return click.option(
+        "--train", metavar="FILE", help="In-distribution outputs that methods are fitted on."
+    )(command)
+
+
+def split_methods(values: Sequence[str]) -> list[str]:
+    """Names from repeated, comma-separated options: each once, in the order given."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def parameters_by_method(
+    settings: Sequence[str], methods: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Read `NAME.key=value`; with one method `key=value` will do.
+
+    Raises
+    ------
+    click.UsageError
+        If a setting has another form, or names a method that is not asked for.
+    """
+    found: dict[str, dict[str, str]] = {name: {} for name in methods}
+    for setting in settings:
+        place, equals, value = setting.partition("=")
+        name, dot, key = place.rpartition(".")
+        if not equals or not key:
+            raise click.UsageError(f"--set {setting}: expected NAME.key=value")
+        if not dot:
+            if len(methods) != 1:
+                raise click.UsageError(
+                    f"--set {setting}: say which method, e.g. {methods[0]}.{setting}"
+                )
+            name = methods[0]
+        if name not in found:
+            raise click.UsageError(f"--set {setting}: {name} is not among {', '.join(methods)}")
+        found[name][key] = value
+    return found

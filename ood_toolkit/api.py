@@ -1,0 +1,303 @@
+"""The public functions that join files, detectors and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ood_toolkit import detectors as _detectors
+from ood_toolkit.detectors.catalogue import make_detector, method_of, registered
+from ood_toolkit.datasets import load_benchmark
+from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
+from ood_toolkit.errors import BadParameter, InputError, ToolkitError
+from ood_toolkit.evaluation import (
+    Convention,
+    ErrorReport,
+    Evaluation,
+    Harness,
+    MethodNote,
+    error_report,
+    split_group,
+)
+from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.protocols import Detector, Scorer
+
+__all__ = ["detector", "evaluate", "evaluate_errors", "load_benchmark", "methods", "score"]
+
+FPR_RULES = ("id_positive", "ood_positive", "openood", "odin", "nearest_id", "nearest_ood")
+
+Methods = str | Detector | Scorer | Sequence[str | Detector | Scorer]
+
+
+def methods() -> tuple[_detectors.Method, ...]:
+    """The catalogue: one record a method.
+
+    Returns
+    -------
+    tuple of Method
+        With `.name`, `.family`, `.needs`, `.train`, `.fits`, `.parameters`, `.reference`,
+        `.laws` and `.summary`.
+
+    Examples
+    --------
+    >>> "energy" in [method.name for method in methods()]
+    True
+    """
+    return registered()
+
+
+def detector(name: str, /, **parameters: Any) -> Detector:
+    """A detector by its catalogue name.
+
+    Parameters
+    ----------
+    name : str
+        As `methods` lists it.
+    **parameters
+        Hyper-parameters of that detector.
+
+    Raises
+    ------
+    UnknownName
+        If the method or a parameter does not exist; the message suggests the nearest.
+    BadParameter
+        If a value has the wrong type or lies outside what the method takes.
+
+    Examples
+    --------
+    >>> detector("energy", temperature=2.0)
+    Energy(temperature=2.0)
+    """
+    return make_detector(name, parameters)
+
+
+def score(
+    x: Outputs | Array,
+    methods: Methods,
+    *,
+    train: Outputs | None = None,
+    id_val: Outputs | None = None,
+) -> dict[str, Array]:
+    """Score rows with one or many methods, reading the logits once for all of them.
+
+    Parameters
+    ----------
+    x : Outputs or (N, C) array of float
+        What to score; an array is taken as logits.
+    methods : str, detector or scorer, or a sequence of them
+        Names, detectors to be fitted, or scorers already fitted.
+    train, id_val : Outputs, optional
+        In-distribution outputs that methods are fitted on.
+
+    Returns
+    -------
+    dict of str to (N,) array of float64
+        By method name, in the order given; larger = more in-distribution.
+
+    Raises
+    ------
+    UnknownName
+        If a method does not exist.
+    InputError
+        If a method's needs are not met, or a row holds NaN or infinity where it may not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ood_toolkit as ood
+    >>> scores = ood.score(np.array([[2.0, 1.0, 0.1]]), ["msp", "energy"])
+    >>> {name: values.round(3).tolist() for name, values in scores.items()}
+    {'msp': [0.659], 'energy': [2.417]}
+    """
+    record = x if isinstance(x, Outputs) else Outputs(logits=x)
+    listed = [methods] if isinstance(methods, str) or not isinstance(methods, Sequence) else methods
+    scorers: dict[str, Scorer] = {}
+    for item in listed:
+        if isinstance(item, Scorer):
+            scorers[_name(item)] = item
+        else:
+            made = make_detector(item) if isinstance(item, str) else item
+            scorers[method_of(made).name] = fit_method(made, train, id_val)
+    return score_together(record, scorers)
+
+
+def evaluate(
+    methods: str | Sequence[str | Detector],
+    *,
+    id: Outputs,
+    ood: Mapping[str, Outputs],
+    train: Outputs | None = None,
+    id_val: Outputs | None = None,
+    fpr_rule: str = "id_positive",
+    tpr: float = 0.95,
+    aupr: str = "step",
+    id_subset: str = "all",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    id_name: str = "",
+    groups: Mapping[str, str] | None = None,
+    skip_unmet: bool | None = None,
+    progress: Callable[[str], None] = lambda label: None,
+) -> Evaluation:
+    """How well detectors tell in-distribution rows from out-of-distribution ones.
+
+    Parameters
+    ----------
+    methods : str or sequence of str or detectors
+        Names, detectors, or "all": every method whose needs the records meet.
+    id : Outputs
+        In-distribution test rows; labels give the accuracy and open-set metrics.
+    ood : mapping of str to Outputs
+        Out-of-distribution sets by name; "near/NAME" puts a set in the group "near".  Their
+        labels are ignored.
+    train, id_val : Outputs, optional
+        What methods are fitted on.
+    fpr_rule : str
+        "id_positive" (default), "ood_positive", "openood", "odin", "nearest_id" or
+        "nearest_ood": how the false-positive rate at `tpr` is defined.
+    tpr : float
+        In (0, 1].
+    aupr : "step" or "trapezoid"
+        Estimator of the area under the precision-recall curve.
+    id_subset : "all" or "correct"
+        Whether misclassified in-distribution rows count.
+    bootstrap : int
+        Resamples behind the interval of the FPR; 0 for none.
+    seed : int
+        Of the bootstrap.
+    id_name : str
+        Name of the in-distribution set in the result.
+    groups : mapping of str to str, optional
+        Group of each set, instead of the prefix of its name.
+    skip_unmet : bool, optional
+        Whether a method whose needs are not met is skipped rather than failed; by default
+        only with "all".
+    progress : callable, optional
+        Called with a label after each step.
+
+    Returns
+    -------
+    Evaluation
+        `.results`, `.means()`, `.to_json()`.
+
+    Raises
+    ------
+    InputError
+        If a set is empty, a row holds NaN, or a rule does not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ood_toolkit as ood
+    >>> rng = np.random.default_rng(0)
+    >>> id = ood.Outputs(logits=4 * np.eye(3)[rng.integers(0, 3, 50)] + rng.normal(size=(50, 3)))
+    >>> far = ood.Outputs(logits=rng.normal(size=(40, 3)))
+    >>> result = ood.evaluate("energy", id=id, ood={"far/noise": far}, bootstrap=0)
+    >>> result.results[0].group, result.results[0].auroc > 0.9
+    ('far', True)
+    """
+    if fpr_rule not in FPR_RULES:
+        raise BadParameter(f"fpr_rule is one of {', '.join(FPR_RULES)}, got {fpr_rule!r}")
+    if aupr not in ("step", "trapezoid"):
+        raise BadParameter(f"aupr is step or trapezoid, got {aupr!r}")
+    if id_subset not in ("all", "correct"):
+        raise BadParameter(f"id_subset is all or correct, got {id_subset!r}")
+    if not 0.0 < tpr <= 1.0:
+        raise BadParameter(f"tpr must lie in (0, 1], got {tpr}")
+    if bootstrap < 0:
+        raise BadParameter(f"bootstrap must be at least 0, got {bootstrap}")
+    everything = methods == "all" or list(methods) == ["all"]
+    listed: Sequence[str | Detector]
+    if everything:
+        listed = [row.name for row in registered()]
+    else:
+        listed = [methods] if isinstance(methods, str) else methods
+    made = [make_detector(item) if isinstance(item, str) else item for item in listed]
+    short, found = split_group(list(ood))
+    if groups is not None:
+        found = {name: groups.get(name, "") for name in ood}
+    harness = Harness(
+        id,
+        {short[name]: x for name, x in ood.items()},
+        {short[name]: group for name, group in found.items()},
+        train,
+        id_val,
+        Convention(tpr, fpr_rule, aupr, id_subset),
+        bootstrap,
+        seed,
+        id_name or "id",
+        progress,
+    )
+    return harness.run(
+        {method_of(d).name: d for d in made},
+        skip_unmet=everything if skip_unmet is None else skip_unmet,
+    )
+
+
+def evaluate_errors(
+    methods: str | Sequence[str | Detector],
+    x: Outputs,
+    *,
+    train: Outputs | None = None,
+    id_val: Outputs | None = None,
+    skip_unmet: bool = False,
+    progress: Callable[[str], None] = lambda label: None,
+) -> ErrorReport:
+    """How well scores tell the classifier's right predictions from its wrong ones.
+
+    Parameters
+    ----------
+    methods : str or sequence of str or detectors
+        What to score with.
+    x : Outputs
+        With logits and the label of every row.
+    train, id_val : Outputs, optional
+        What methods are fitted on.
+    skip_unmet : bool
+        Whether a method whose needs are not met is skipped rather than failed.
+    progress : callable, optional
+        Called with a label after each method.
+
+    Returns
+    -------
+    ErrorReport
+        Accuracy, NLL, Brier and ECE of the classifier; AUROC, AUPR, AURC, E-AURC and risk
+        at coverage of each method.
+
+    Raises
+    ------
+    InputError
+        If labels are missing or unknown, or a row holds NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ood_toolkit as ood
+    >>> x = ood.Outputs(logits=np.array([[3.0, 0.0], [0.0, 2.0], [0.5, 0.0]]), labels=[0, 1, 1])
+    >>> evaluate_errors("msp", x).results[0].auroc
+    1.0
+    """
+    listed = [methods] if isinstance(methods, str) else methods
+    scores: dict[str, Array] = {}
+    skipped: list[MethodNote] = []
+    failed: list[MethodNote] = []
+    for item in listed:
+        made = make_detector(item) if isinstance(item, str) else item
+        row = method_of(made)
+        reason = unmet_needs(row, x, train)
+        if reason:
+            (skipped if skip_unmet else failed).append(MethodNote(row.name, reason))
+        else:
+            try:
+                scores |= score_together(x, {row.name: fit_method(made, train, id_val)})
+            except ToolkitError as error:
+                failed.append(MethodNote(row.name, str(error)))
+        progress(row.name)
+    return error_report(x, scores, tuple(skipped), tuple(failed))
+
+
+def _name(scorer: Scorer) -> str:
+    name = getattr(scorer, "name", None)
+    if not isinstance(name, str):
+        raise InputError(f"{type(scorer).__name__} has no name to list its scores under")
+    return name

@@ -1,0 +1,87 @@
+"""A threshold on a score, set on in-distribution data alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.outputs import Array
+
+__all__ = ["Threshold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Accept a row when its score is at least `value`.
+
+    Parameters
+    ----------
+    value : float
+        The smallest score that is accepted.
+    tpr : float
+        Share of the in-distribution scores that had to be accepted.
+    id_scores : (N,) array of float64
+        The in-distribution scores it was set on, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> threshold = Threshold.at_tpr(np.arange(1.0, 21.0), tpr=0.95)
+    >>> threshold.value
+    2.0
+    >>> threshold.accept(np.array([1.5, 2.0]))
+    array([False,  True])
+    >>> threshold.p_value(np.array([0.0, 20.0])).round(3)
+    array([0.048, 1.   ])
+    """
+
+    value: float
+    tpr: float
+    id_scores: Array
+
+    @classmethod
+    def at_tpr(cls, id_scores: Array, tpr: float = 0.95) -> Threshold:
+        """The ceil(tpr N)-th largest in-distribution score.
+
+        Raises
+        ------
+        BadParameter
+            If `tpr` is not in (0, 1].
+        InputError
+            If there are no scores, or one is NaN.
+        """
+        if not 0.0 < tpr <= 1.0:
+            raise BadParameter(f"tpr must lie in (0, 1], got {tpr}")
+        ordered = np.sort(np.asarray(id_scores, dtype=np.float64))
+        if ordered.size == 0 or np.isnan(ordered[-1]):
+            raise InputError("a threshold needs in-distribution scores, none of them NaN")
+        # 0.95 * 20 is a little more than 19 in floating point
+        accepted = math.ceil(round(tpr * ordered.size, 9))
+        return cls(float(ordered[ordered.size - accepted]), tpr, ordered)
+
+    def accept(self, scores: Array, /) -> Array:
+        """Whether each score reaches the threshold.  (N,) -> (N,) bool."""
+        return np.asarray(np.asarray(scores) >= self.value)
+
+    def p_value(self, scores: Array, /) -> Array:
+        """Conformal p-value of each score under "this row is in-distribution".
+
+        (1 + number of in-distribution scores <= score) / (N + 1), in (0, 1]; for
+        exchangeable in-distribution rows P(p <= t) <= t.  (N,) -> (N,) float64.
+        """
+        at_most = np.searchsorted(self.id_scores, np.asarray(scores), side="right")
+        return np.asarray((1.0 + at_most) / (self.id_scores.size + 1.0))
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready description, without the scores."""
+        return {"value": self.value, "tpr": self.tpr, "rows": int(self.id_scores.size)}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], id_scores: Array) -> Threshold:
+        """The threshold that `facts` and the scores describe."""
+        return cls(float(facts["value"]), float(facts["tpr"]), id_scores)

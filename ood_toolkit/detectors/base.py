@@ -1,0 +1,255 @@
+"""What every fitted scorer shares: the checks at its door, and how logits are scored."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ood_toolkit.detectors.catalogue import method_of
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.products import row_chunks
+from ood_toolkit.kernels.rows import row_statistics
+from ood_toolkit.kernels.softmax import softmax_rows
+from ood_toolkit.kernels.statistics import RowStatistics, Statistic
+from ood_toolkit.outputs import Array, Outputs
+
+__all__ = [
+    "FittedScorer",
+    "LogitDetector",
+    "LogitScorer",
+    "feature_chunks",
+    "probability_chunks",
+    "refuse_bad_row",
+    "training_labels",
+]
+
+
+@dataclass(frozen=True)
+class FittedScorer(ABC):
+    """A fitted detector.
+
+    Attributes
+    ----------
+    detector : object
+        The hyper-parameters it was fitted with.
+    classes, dims : int
+        Classes and feature columns it was fitted on; 0 where any number will do.
+    """
+
+    detector: Any
+    classes: int
+    dims: int
+
+    kinds: ClassVar[dict[str, type[FittedScorer]]] = {}
+    """Every scorer class by name, for reading files."""
+    shapes: ClassVar[Mapping[str, str]] = {}
+    """Axes of each array field; C and D are `classes` and `dims`, other letters bind."""
+
+    def __init_subclass__(cls) -> None:
+        FittedScorer.kinds[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        sizes = {"C": self.classes, "D": self.dims}
+        for field, axes in self.shapes.items():
+            shape = getattr(self, field).shape
+            expected = tuple(sizes.setdefault(a, n) for a, n in zip(axes.split(), shape))  # noqa: B905
+            if expected != shape:
+                raise InputError(f"{self.name}: {field} must be ({axes}), got shape {shape}")
+
+    @property
+    def name(self) -> str:
+        """The method's name in the catalogue."""
+        return method_of(self.detector).name
+
+    def score(self, x: Outputs, /) -> Array:
+        """Score each row.
+
+        Parameters
+        ----------
+        x : Outputs
+            A record with the parts that the method needs.
+
+        Returns
+        -------
+        (N,) array of float64
+            Larger = more in-distribution.
+
+        Raises
+        ------
+        InputError
+            If a part is missing, a dimension differs from the fit's, or a row holds NaN
+            or infinity where it may not.
+        """
+        self.check(x)
+        return self._score(x)
+
+    def check(self, x: Outputs) -> None:
+        """Raise `InputError` unless `x` has the parts and dimensions the scorer needs."""
+        missing = method_of(self.detector).missing(x.has())
+        if missing:
+            raise InputError(located(x, f"{self.name} needs {' and '.join(missing)}"))
+        if self.classes and x.classes != self.classes and "logits" in x.has():
+            raise InputError(
+                located(
+                    x, f"{x.classes} classes, but {self.name} was fitted on {self.classes} classes"
+                )
+            )
+        if self.dims and x.features is not None and x.features.shape[1] != self.dims:
+            raise InputError(
+                located(
+                    x,
+                    f"features have {x.features.shape[1]} columns, but {self.name} was "
+                    f"fitted on {self.dims}",
+                )
+            )
+
+    @abstractmethod
+    def _score(self, x: Outputs) -> Array: ...
+
+    def report(self) -> Mapping[str, Any]:
+        """What the fit found that a user should know, such as the covariance's rank."""
+        return {}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the scorer to a `.safetensors` file that `load_scorer` reads back."""
+        from ood_toolkit.detectors.persistence import save_scorer
+
+        save_scorer(self, path)
+
+
+class LogitDetector(ABC):
+    """A method that learns nothing: its score is a function of one row's statistics."""
+
+    @abstractmethod
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What the score is made of."""
+
+    @abstractmethod
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """(N,) float64 from the statistics; larger = more in-distribution."""
+
+    def fit(
+        self, train: Outputs | None = None, validation: Outputs | None = None, /
+    ) -> LogitScorer:
+        """Nothing is learned; returns the scorer."""
+        return LogitScorer(self, 0, 0)
+
+
+@dataclass(frozen=True)
+class LogitScorer(FittedScorer):
+    """Scorer of any method whose score is a function of row statistics alone."""
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What the score is made of."""
+        wanted: tuple[Statistic, ...] = self.detector.statistics()
+        return wanted
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """(N,) float64 from the statistics; larger = more in-distribution."""
+        return np.asarray(self.detector.combine(rows), dtype=np.float64)
+
+    def _score(self, x: Outputs) -> Array:
+        assert x.logits is not None
+        rows = row_statistics(x.logits, self.statistics())
+        refuse_bad_row(x, rows.first_bad)
+        return self.combine(rows)
+
+
+def located(x: Outputs, message: str) -> str:
+    """The message with the record's origin in front of it."""
+    return f"{x.source}: {message}" if x.source else message
+
+
+def refuse_bad_row(x: Outputs, row: int) -> None:
+    """Raise `InputError` naming the first row of logits that cannot be scored, if any."""
+    if row < 0:
+        return
+    assert x.logits is not None
+    values = np.asarray(x.logits[row], dtype=np.float64)
+    what = (
+        "holds NaN"
+        if np.isnan(values).any()
+        else "holds +inf"
+        if (values == np.inf).any()
+        else "is -inf in every class"
+    )
+    raise InputError(located(x, f"logits: row {row} {what}; remove or repair it"))
+
+
+def feature_chunks(x: Outputs, *, unit_length: bool = False) -> Iterator[tuple[slice, Array]]:
+    """Features in float64, canonical chunk by chunk, checked for finite values on the way.
+
+    Raises
+    ------
+    InputError
+        Naming the first row with NaN or infinity, or of length zero where `unit_length`.
+    """
+    assert x.features is not None
+    for part in row_chunks(x.features.shape[0]):
+        chunk = np.ascontiguousarray(x.features[part], dtype=np.float64)
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            row = part.start + int(np.argmin(finite.all(axis=1)))
+            raise InputError(
+                located(x, f"features: row {row} holds NaN or infinity; remove or repair it")
+            )
+        if unit_length:
+            length = np.linalg.norm(chunk, axis=1, keepdims=True)
+            if not length.all():
+                row = part.start + int(np.argmin(length[:, 0]))
+                raise InputError(
+                    located(x, f"features: row {row} is all zero and has no direction; remove it")
+                )
+            chunk = chunk / length
+        yield part, chunk
+
+
+def probability_chunks(x: Outputs) -> Iterator[tuple[slice, Array]]:
+    """Softmax of the logits in float64, canonical chunk by chunk.
+
+    Raises
+    ------
+    InputError
+        Naming the first row with NaN, +inf or nothing but -inf.
+    """
+    assert x.logits is not None
+    for part in row_chunks(x.logits.shape[0]):
+        probabilities, bad = softmax_rows(x.logits[part])
+        refuse_bad_row(x, part.start + bad if bad >= 0 else -1)
+        yield part, probabilities
+
+
+def training_labels(method: str, train: Outputs, *, every_class: bool = True) -> Array:
+    """Labels to fit on, all known; with `every_class` each class must have a row.
+
+    Raises
+    ------
+    InputError
+        If labels are missing or unknown, there are no rows, or a class has none.
+    """
+    if train.labels is None:
+        raise InputError(located(train, f"{method} needs labels to be fitted"))
+    labels = train.labels
+    if len(labels) == 0:
+        raise InputError(located(train, f"{method} cannot be fitted on zero rows"))
+    if (labels < 0).any():
+        row = int(np.argmax(labels < 0))
+        raise InputError(
+            located(train, f"labels: row {row} is {labels[row]} (unknown); fit on labelled rows")
+        )
+    if every_class:
+        count = max(train.classes, int(labels.max()) + 1)
+        present = np.bincount(labels, minlength=count)
+        if not present.all():
+            raise InputError(
+                located(
+                    train,
+                    f"class {int(np.argmin(present))} has no row, and {method} needs every class",
+                )
+            )
+    return labels

@@ -1,0 +1,163 @@
+"""One row a method; everything that lists methods is derived from these rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from ood_toolkit.detectors.parameters import Parameter, checked, parameters_of
+from ood_toolkit.errors import BadParameter, UnknownName
+from ood_toolkit.protocols import Detector
+
+__all__ = ["Method", "find_method", "make_detector", "method", "method_of", "registered"]
+
+DetectorClass = TypeVar("DetectorClass", bound=type)
+
+_ROWS: dict[str, Method] = {}
+_FAMILIES = ("logits", "features", "features + head")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What the catalogue knows of one method.
+
+    Attributes
+    ----------
+    name : str
+        What `-m` and `ood_toolkit.detector` accept.
+    family : str
+        "logits", "features" or "features + head".
+    needs : tuple of str
+        Parts of `Outputs` that a scored record must hold.
+    train : tuple of str
+        Parts that the training record must hold; empty where nothing is fitted.
+    validation : tuple of str
+        Parts that a held-out in-distribution record must hold, where one is needed.
+    reference : str
+        Authors, venue and year of the method.
+    laws : frozenset of str
+        Invariances that the tests hold the method to.
+    detector : type
+        The frozen dataclass of its hyper-parameters.
+    """
+
+    name: str
+    family: str
+    needs: tuple[str, ...]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    reference: str
+    laws: frozenset[str]
+    detector: type
+
+    @property
+    def fits(self) -> bool:
+        """Whether the method learns anything from training outputs."""
+        return bool(self.train or self.validation)
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the detector's docstring."""
+        return (self.detector.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Name, type, default and choices of each hyper-parameter."""
+        return parameters_of(self.detector)
+
+    def missing(self, has: frozenset[str]) -> tuple[str, ...]:
+        """The needs that a record holding `has` does not meet."""
+        return tuple(part for part in self.needs if part not in has)
+
+
+def method(
+    name: str,
+    *,
+    family: str,
+    needs: str,
+    train: str = "",
+    validation: str = "",
+    reference: str,
+    laws: str = "",
+) -> Callable[[DetectorClass], DetectorClass]:
+    """Class decorator that adds a detector to the catalogue; lists are blank-separated."""
+
+    def register(cls: DetectorClass) -> DetectorClass:
+        if name in _ROWS:
+            raise ValueError(f"two methods are called {name}")
+        _ROWS[name] = Method(
+            name,
+            family,
+            tuple(needs.split()),
+            tuple(train.split()),
+            tuple(validation.split()),
+            reference,
+            frozenset(laws.split()),
+            cls,
+        )
+        return cls
+
+    return register
+
+
+def registered() -> tuple[Method, ...]:
+    """Every method: those from logits first, then from features, then from both and the head."""
+    return tuple(sorted(_ROWS.values(), key=lambda row: (_FAMILIES.index(row.family), row.name)))
+
+
+def method_of(detector: object) -> Method:
+    """The catalogue row of a detector object."""
+    for row in _ROWS.values():
+        if type(detector) is row.detector:
+            return row
+    raise UnknownName(f"{type(detector).__name__} is not in the catalogue of methods")
+
+
+def find_method(name: str) -> Method:
+    """The catalogue row called `name`.
+
+    Raises
+    ------
+    UnknownName
+        If there is none; the message suggests the nearest names.
+    """
+    if name in _ROWS:
+        return _ROWS[name]
+    near = difflib.get_close_matches(name, _ROWS, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`ood-toolkit methods` lists them"
+    raise UnknownName(f"unknown method {name!r}; {hint}")
+
+
+def make_detector(name: str, parameters: Mapping[str, Any] | None = None) -> Detector:
+    """A detector by name, its parameters checked against the dataclass.
+
+    Text values are read as the parameter's type, so that a command line can pass them on.
+
+    Raises
+    ------
+    UnknownName
+        If the method or a parameter does not exist.
+    BadParameter
+        If a value has the wrong type or lies outside what the method takes.
+    """
+    row = find_method(name)
+    known = {parameter.name: parameter for parameter in row.parameters}
+    values: dict[str, Any] = {}
+    for key, value in (parameters or {}).items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            listed = ", ".join(known) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"it takes: {listed}"
+            raise UnknownName(f"{name} has no parameter {key!r}; {hint}")
+        values[key] = checked(name, known[key], value)
+    return cast(Detector, row.detector(**values))
+
+
+def parameter_values(detector: object) -> dict[str, Any]:
+    """The hyper-parameters of a detector as a plain dict."""
+    if not dataclasses.is_dataclass(detector) or isinstance(detector, type):
+        raise BadParameter(f"{detector!r} is not a detector")
+    return {f.name: getattr(detector, f.name) for f in dataclasses.fields(detector)}

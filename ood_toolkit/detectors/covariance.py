@@ -1,0 +1,101 @@
+"""A Gaussian's covariance turned into whitening, with a report of its conditioning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ood_toolkit.errors import InputError
+from ood_toolkit.outputs import Array
+
+__all__ = ["CovarianceRule", "Whitening", "conditioning", "nearest_distance", "whitening"]
+
+CovarianceRule = Literal["pseudo_inverse", "ledoit_wolf", "oas"]
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """A linear map after which the covariance is the identity.
+
+    Attributes
+    ----------
+    matrix : (D, r) array of float64
+        Whitened features are (f - origin) @ matrix.
+    eigenvalues : (D,) array of float64
+        Of the covariance that was inverted, ascending.
+    """
+
+    matrix: Array
+    eigenvalues: Array
+
+
+def whitening(covariance: Array, name: str) -> Whitening:
+    """Whitening of the pseudo-inverse: Sigma^+ = matrix @ matrix.T.
+
+    Eigenvalues up to D * eps * the largest are taken as zero, and distances ignore those
+    directions (methods with `ledoit_wolf` or `oas` have none).
+
+    Raises
+    ------
+    InputError
+        If the covariance is zero: every row equals its class mean.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > covariance.shape[0] * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    if not kept.any():
+        raise InputError(f"{name}: the covariance is zero; every training row equals its mean")
+    return Whitening(vectors[:, kept] / np.sqrt(values[kept]), values)
+
+
+def shrunk(covariance: Array, rule: CovarianceRule, centred: Array, name: str) -> Array:
+    """The covariance under a shrinkage rule of scikit-learn, fitted on centred rows.
+
+    Raises
+    ------
+    InputError
+        If a feature is constant: shrinkage would hand its variance a made-up value.
+    """
+    if not (np.diag(covariance) > 0).all():
+        column = int(np.argmin(np.diag(covariance)))
+        raise InputError(
+            f"{name}: feature {column} is constant, which {rule} cannot handle; drop it, or use "
+            "covariance=pseudo_inverse"
+        )
+    from sklearn.covariance import OAS, LedoitWolf
+
+    estimator = LedoitWolf if rule == "ledoit_wolf" else OAS
+    return np.asarray(estimator(assume_centered=True).fit(centred).covariance_)
+
+
+def nearest_distance(whitened: Array, means: Array) -> Array:
+    """Squared distance to the nearest of several means, all whitened.  (n, r), (C, r) -> (n,).
+
+    The nearest is found by one matrix product; its distance is then summed anew from the
+    differences, so that it can neither be negative nor lose its digits.
+    """
+    products = whitened @ means.T
+    products *= -2.0
+    products += np.einsum("cr,cr->c", means, means)
+    difference = whitened - means[products.argmin(axis=1)]
+    return np.asarray(np.einsum("nr,nr->n", difference, difference))
+
+
+def conditioning(covariance: Array, whitened: Whitening, rows: int, rule: str) -> dict[str, Any]:
+    """What a user should know about an inverted covariance; JSON-ready."""
+    values = whitened.eigenvalues
+    rank = whitened.matrix.shape[1]
+    return {
+        "covariance": rule,
+        "rows": rows,
+        "dimensions": int(covariance.shape[0]),
+        "rank": rank,
+        "condition_number": float(values[-1] / values[-rank]),
+        "constant_features": int((np.diag(covariance) <= _rounding(covariance)).sum()),
+    }
+
+
+def _rounding(covariance: Array) -> float:
+    """Variance that rounding alone can leave in a constant column."""
+    return float(np.finfo(np.float64).eps * np.diag(covariance).max())

@@ -1,0 +1,129 @@
+"""The fitted form of every Mahalanobis-type score, and the one pass that fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ood_toolkit.detectors.base import FittedScorer, feature_chunks, located, training_labels
+from ood_toolkit.detectors.covariance import conditioning, nearest_distance, shrunk, whitening
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.moments import Moments
+from ood_toolkit.outputs import Array, Outputs
+
+__all__ = ["GaussianScorer", "fit_gaussian"]
+
+
+@dataclass(frozen=True)
+class GaussianScorer(FittedScorer):
+    """Fitted Mahalanobis-type scorer: S = background term - class term.
+
+    Attributes
+    ----------
+    origin : (D,) array of float64
+        Mean of all training rows.
+    class_whitening : (D, r) array of float64
+        (f - origin) @ class_whitening has the identity as tied covariance; r = 0 where the
+        method has no class term.
+    class_means : (C, r) array of float64
+        Whitened.
+    background_whitening : (D, s) array of float64
+        The same for the Gaussian of all rows; s = 0 where the method has no such term.
+    background_sign : float
+        +1 where the background distance is added (relative), -1 where it is the score.
+    unit_length : bool
+        Whether features are divided by their Euclidean norm first.
+    conditioning : tuple of (str, value) pairs
+        What `report` returns.
+    """
+
+    origin: Array
+    class_whitening: Array
+    class_means: Array
+    background_whitening: Array
+    background_sign: float
+    unit_length: bool
+    conditioning: tuple[tuple[str, Any], ...]
+
+    shapes = {
+        "origin": "D",
+        "class_whitening": "D r",
+        "class_means": "P r",
+        "background_whitening": "D s",
+    }
+
+    def _score(self, x: Outputs) -> Array:
+        scores = np.zeros(len(x))
+        for part, chunk in feature_chunks(x, unit_length=self.unit_length):
+            centred = chunk - self.origin
+            if self.class_whitening.shape[1]:
+                scores[part] -= nearest_distance(centred @ self.class_whitening, self.class_means)
+            if self.background_whitening.shape[1]:
+                z = centred @ self.background_whitening
+                scores[part] += self.background_sign * np.einsum("nr,nr->n", z, z)
+        return scores
+
+    def report(self) -> Mapping[str, Any]:
+        """Rank, condition number and constant features of the inverted covariance."""
+        return dict(self.conditioning)
+
+
+def fit_gaussian(
+    detector: Any,
+    name: str,
+    train: Outputs | None,
+    *,
+    class_term: bool,
+    background_sign: float,
+    unit_length: bool = False,
+) -> GaussianScorer:
+    """One pass for the moments, one eigen-decomposition a term."""
+    if train is None or train.features is None:
+        raise InputError(f"{name} needs training outputs with features")
+    if len(train) == 0:
+        raise InputError(located(train, f"{name} cannot be fitted on zero rows"))
+    if class_term:
+        labels = training_labels(name, train)
+    else:
+        labels = np.zeros(len(train), dtype=np.int64)
+    classes = max(int(labels.max()) + 1, train.classes if class_term else 1)
+    chunks = feature_chunks(train, unit_length=unit_length)
+    first = next(chunks)
+    moments = Moments.about(first[1].mean(axis=0), classes)
+    for part, chunk in chain([first], chunks):
+        moments.add(chunk, labels[part])
+    origin, dims, rule = moments.mean(), train.features.shape[1], detector.covariance
+    nothing, report = np.zeros((dims, 0)), {}
+
+    def inverted(covariance: Array, centres: Array, owner: Array) -> tuple[Array, dict[str, Any]]:
+        if rule != "pseudo_inverse":
+            rows = np.vstack([c for _, c in feature_chunks(train, unit_length=unit_length)])
+            covariance = shrunk(covariance, rule, rows - centres[owner], name)
+        map_ = whitening(covariance, name)
+        return map_.matrix, conditioning(covariance, map_, len(train), rule)
+
+    background, within, means = nothing, nothing, np.zeros((0, 0))
+    if background_sign:
+        background, report = inverted(
+            moments.total_covariance(), origin[None], np.zeros(len(train), dtype=np.int64)
+        )
+    if class_term:
+        centres = moments.class_means()
+        within, report = inverted(moments.within_covariance(), centres, labels)
+        means = (centres - origin) @ within
+    return GaussianScorer(
+        detector,
+        train.classes if class_term else 0,
+        dims,
+        origin,
+        within,
+        means,
+        background,
+        background_sign,
+        unit_length,
+        tuple(report.items()),
+    )

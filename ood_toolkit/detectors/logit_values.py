@@ -1,0 +1,189 @@
+"""Scores from the logits themselves; nothing is fitted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ood_toolkit.detectors.base import LogitDetector
+from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.parameters import require
+from ood_toolkit.kernels.statistics import (
+    LARGEST,
+    SECOND,
+    RowStatistics,
+    Statistic,
+    log_sum_exp,
+)
+from ood_toolkit.outputs import Array
+
+__all__ = ["Energy", "LogitMargin", "MaxLogit", "ODINTemperature"]
+
+
+@method(
+    "max_logit",
+    family="logits",
+    needs="logits",
+    reference="Hendrycks et al., ICML 2022",
+    laws="class_permutation",
+)
+@dataclass(frozen=True)
+class MaxLogit(LogitDetector):
+    """The largest logit.
+
+    S = max z, unbounded; larger = more in-distribution.
+
+    References
+    ----------
+    Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings",
+    ICML 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import MaxLogit, Outputs
+    >>> MaxLogit().fit().score(Outputs(logits=np.array([[2.0, 1.0, 0.1]])))
+    array([2.])
+    """
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The largest logit."""
+        return (LARGEST,)
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """Itself."""
+        return rows[LARGEST]
+
+
+@method(
+    "energy",
+    family="logits",
+    needs="logits",
+    reference="Liu et al., NeurIPS 2020",
+    laws="class_permutation",
+)
+@dataclass(frozen=True)
+class Energy(LogitDetector):
+    """Negative free energy: temperature times the log-sum-exp of the logits.
+
+    S = T ln sum exp(z / T), unbounded, between max z and max z + T ln C; larger = more
+    in-distribution.  The paper's energy is -S.
+
+    Parameters
+    ----------
+    temperature : float
+        T > 0; the paper finds 1 best or close to it.
+
+    References
+    ----------
+    Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Energy, Outputs
+    >>> Energy().fit().score(Outputs(logits=np.array([[2.0, 1.0, 0.1]]))).round(4)
+    array([2.417])
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.temperature < math.inf,
+            f"energy.temperature must be positive and finite, got {self.temperature}",
+        )
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Log-sum-exp at the temperature."""
+        return (log_sum_exp(self.temperature),)
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """T lse(z / T)."""
+        return np.asarray(self.temperature * rows[log_sum_exp(self.temperature)])
+
+
+@method(
+    "odin_temperature",
+    family="logits",
+    needs="logits",
+    reference="Liang et al., ICLR 2018 (ODIN)",
+    laws="logit_shift class_permutation",
+)
+@dataclass(frozen=True)
+class ODINTemperature(LogitDetector):
+    """ODIN without input perturbation: log-probability of the prediction at temperature T.
+
+    S = max z / T - lse(z / T), in nats, in [-ln C, 0]; larger = more in-distribution.  The
+    paper's score is exp(S); the logarithm ranks alike and keeps its digits at T = 1000,
+    where every probability is close to 1/C.
+
+    Parameters
+    ----------
+    temperature : float
+        T > 0; the paper's 1000.
+
+    References
+    ----------
+    Liang, Li & Srikant, "Enhancing the Reliability of Out-of-distribution Image Detection
+    in Neural Networks", ICLR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import ODINTemperature, Outputs
+    >>> s = ODINTemperature().fit().score(Outputs(logits=np.array([[2.0, 1.0, 0.1]])))
+    >>> np.exp(s).round(6)
+    array([0.333656])
+    """
+
+    temperature: float = 1000.0
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.temperature < math.inf,
+            f"odin_temperature.temperature must be positive and finite, got {self.temperature}",
+        )
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The largest logit, and log-sum-exp at the temperature."""
+        return (LARGEST, log_sum_exp(self.temperature))
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """Max z / T - lse(z / T)."""
+        return np.asarray(
+            rows[LARGEST] / self.temperature - rows[log_sum_exp(self.temperature)]
+        )
+
+
+@method(
+    "logit_margin",
+    family="logits",
+    needs="logits",
+    reference="log-odds of the two likeliest classes",
+    laws="logit_shift class_permutation",
+)
+@dataclass(frozen=True)
+class LogitMargin(LogitDetector):
+    """Difference of the two largest logits.
+
+    S = z_(1) - z_(2) = ln(p_(1) / p_(2)), in [0, inf]; larger = more in-distribution.  It
+    never saturates, unlike `margin` and `msp`.  A row with one unmasked class scores +inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import LogitMargin, Outputs
+    >>> LogitMargin().fit().score(Outputs(logits=np.array([[2.0, 1.0, 0.1]])))
+    array([1.])
+    """
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The two largest logits."""
+        return (LARGEST, SECOND)
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """z_(1) - z_(2)."""
+        return np.asarray(rows[LARGEST] - rows[SECOND])

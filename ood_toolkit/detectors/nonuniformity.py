@@ -1,0 +1,150 @@
+"""Label non-uniformity: how far the softmax lies from the uniform distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ood_toolkit.detectors.base import (
+    FittedScorer,
+    LogitScorer,
+    probability_chunks,
+)
+from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.parameters import require
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.statistics import CLASSES, NONUNIFORMITY, RowStatistics, Statistic
+from ood_toolkit.outputs import Array, Outputs
+
+__all__ = ["LabelNonUniformity", "TransportScorer"]
+
+
+@method(
+    "label_non_uniformity",
+    family="logits",
+    needs="logits",
+    reference="Ji et al., ICML 2023",
+    laws="logit_shift class_permutation",
+)
+@dataclass(frozen=True)
+class LabelNonUniformity:
+    """Wasserstein-1 distance of the softmax to the uniform distribution.
+
+    S = W1(p, u); larger = more in-distribution.  Under the 0/1 metric on labels it is half
+    the L1 distance, in [0, 1 - 1/C].  Masked classes (logit -inf) are in neither
+    distribution.
+
+    Parameters
+    ----------
+    normalise : "w1", "l1" or "unit"
+        The distance itself, the L1 distance of the authors' code (2 W1), or W1 divided by
+        its maximum 1 - 1/C.  The last two are defined for the 0/1 metric only.
+    ground : "zero_one", "path" or a (C, C) matrix
+        Metric on labels: 0/1; |i - j|, for ordered classes; or a cost matrix given row by
+        row.  A cost matrix solves one transport problem a row: use it for small C and N.
+
+    References
+    ----------
+    Ji et al., "Leveraging Label Non-Uniformity for Node Classification in Graph Neural
+    Networks", ICML 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import LabelNonUniformity, Outputs
+    >>> x = Outputs(logits=np.log([[0.7, 0.2, 0.1]]))
+    >>> LabelNonUniformity().fit().score(x).round(4)
+    array([0.3667])
+    """
+
+    normalise: Literal["w1", "l1", "unit"] = "w1"
+    ground: Literal["zero_one", "path"] | tuple[tuple[float, ...], ...] = "zero_one"
+
+    def __post_init__(self) -> None:
+        require(
+            self.normalise == "w1" or self.ground == "zero_one",
+            f"label_non_uniformity.normalise={self.normalise} is defined for ground=zero_one only",
+        )
+        if isinstance(self.ground, tuple):
+            cost = self.cost()
+            require(
+                cost.ndim == 2 and cost.shape[0] == cost.shape[1] and bool((cost >= 0).all()),
+                "label_non_uniformity.ground must be a square matrix of costs >= 0",
+            )
+
+    def cost(self) -> Array:
+        """The given cost matrix.  (C, C) float64."""
+        try:
+            return np.array(self.ground, dtype=np.float64)
+        except ValueError:
+            return np.empty(0)  # ragged rows: refused by the caller's shape check
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Non-uniformity under the 0/1 metric, and the number of unmasked classes."""
+        return (NONUNIFORMITY, CLASSES) if self.normalise == "unit" else (NONUNIFORMITY,)
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """The distance under the 0/1 metric, normalised as asked."""
+        if self.normalise == "l1":
+            return np.asarray(2.0 * rows[NONUNIFORMITY])
+        if self.normalise == "unit":
+            # one unmasked class: both distributions are that class, distance 0
+            most = np.maximum(1.0 - 1.0 / rows[CLASSES], np.finfo(np.float64).tiny)
+            return np.asarray(rows[NONUNIFORMITY] / most)
+        return rows[NONUNIFORMITY]
+
+    def fit(self, train: Outputs | None = None, validation: Outputs | None = None, /) -> FittedScorer:
+        """Nothing is learned; returns the scorer."""
+        if self.ground == "zero_one":
+            return LogitScorer(self, 0, 0)
+        return TransportScorer(self, 0, 0)
+
+
+@dataclass(frozen=True)
+class TransportScorer(FittedScorer):
+    """Wasserstein-1 distance to uniform under a metric that needs the whole distribution."""
+
+    def _score(self, x: Outputs) -> Array:
+        if self.detector.ground == "path":
+            distance = _path_distance
+        else:
+            cost = self.detector.cost()
+            if cost.shape[0] != x.classes:
+                raise InputError(
+                    f"label_non_uniformity.ground is {cost.shape[0]} x {cost.shape[0]}, "
+                    f"but there are {x.classes} classes"
+                )
+            distance = lambda p, u: np.array(list(_transport_distances(p, u, cost)))  # noqa: E731
+        scores = np.empty(len(x))
+        for part, probabilities in probability_chunks(x):
+            assert x.logits is not None
+            unmasked = np.asarray(x.logits[part], dtype=np.float64) > -np.inf
+            uniform = unmasked / unmasked.sum(axis=1, keepdims=True)
+            scores[part] = distance(probabilities, uniform)
+        return scores
+
+
+def _path_distance(p: Array, uniform: Array) -> Array:
+    """W1 with classes at 0, 1, ... C-1: the area between the cumulative distributions."""
+    return np.asarray(np.abs(np.cumsum(p - uniform, axis=1)[:, :-1]).sum(axis=1))
+
+
+def _transport_distances(p: Array, uniform: Array, cost: Array) -> Iterator[float]:
+    """W1 of each row by its transport problem."""
+    from scipy.optimize import linprog
+
+    c = cost.shape[0]
+    leaves = np.kron(np.eye(c), np.ones(c))  # mass that leaves class i
+    arrives = np.kron(np.ones(c), np.eye(c))  # mass that arrives at class j
+    # one of the 2C constraints follows from the others
+    constraints = np.vstack([leaves, arrives[:-1]])
+    for source, target in zip(p, uniform, strict=True):
+        solution = linprog(
+            cost.ravel(), A_eq=constraints, b_eq=np.concatenate([source, target[:-1]])
+        )
+        if not solution.success:
+            raise InputError(f"label_non_uniformity: transport problem: {solution.message}")
+        yield float(solution.fun)

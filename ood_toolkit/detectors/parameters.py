@@ -1,0 +1,90 @@
+"""Hyper-parameters read off a dataclass, and text turned into their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ood_toolkit.errors import BadParameter
+
+__all__ = ["Parameter", "checked", "parameters_of", "require"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One hyper-parameter: its name, the types and words it takes, and its default."""
+
+    name: str
+    types: tuple[type, ...]
+    choices: tuple[Any, ...]
+    default: Any
+
+    @property
+    def kind(self) -> str:
+        """What it takes, in words a person reads: ``int or "auto"``."""
+        words = [{"tuple": "matrix"}.get(t.__name__, t.__name__) for t in self.types]
+        words += [json.dumps(choice) for choice in self.choices]
+        return " or ".join(words)
+
+
+@cache
+def parameters_of(detector: type) -> tuple[Parameter, ...]:
+    """The parameters of a detector class, in the order of its fields."""
+    hints = get_type_hints(detector)
+    return tuple(
+        Parameter(f.name, *_alternatives(hints[f.name]), f.default)
+        for f in dataclasses.fields(detector)
+    )
+
+
+def _alternatives(hint: Any) -> tuple[tuple[type, ...], tuple[Any, ...]]:
+    """Split an annotation into plain types and literal words."""
+    if get_origin(hint) is Literal:
+        return (), get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [_alternatives(part) for part in get_args(hint)]
+        return sum((p[0] for p in parts), ()), sum((p[1] for p in parts), ())
+    return (get_origin(hint) or hint,), ()
+
+
+def checked(method: str, parameter: Parameter, value: Any) -> Any:
+    """The value in the parameter's own type; text is read as JSON where that fits.
+
+    Raises
+    ------
+    BadParameter
+        If no reading of the value is one the parameter takes.
+    """
+    readings = [value]
+    if isinstance(value, str):
+        try:
+            readings.insert(0, json.loads(value))
+        except ValueError:
+            if value in ("inf", "infinity"):
+                readings.insert(0, math.inf)
+    for reading in readings:
+        if isinstance(reading, str | int | float) and reading in parameter.choices:
+            return reading
+        for kind in parameter.types:
+            if kind is float and isinstance(reading, int | float) and type(reading) is not bool:
+                return float(reading)
+            if kind is tuple and isinstance(reading, list | tuple):
+                return _frozen(reading)
+            if type(reading) is kind:
+                return reading
+    raise BadParameter(f"{method}.{parameter.name} takes {parameter.kind}, got {value!r}")
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `BadParameter` with `message` unless the condition holds."""
+    if not condition:
+        raise BadParameter(message)

@@ -1,0 +1,166 @@
+"""ViM: what the features hold outside the subspace that the training features fill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ood_toolkit.detectors.base import FittedScorer, feature_chunks, located, refuse_bad_row
+from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.head_check import warn_if_head_disagrees
+from ood_toolkit.detectors.parameters import require
+from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.kernels.moments import Moments
+from ood_toolkit.kernels.rows import row_statistics
+from ood_toolkit.kernels.statistics import LARGEST, log_sum_exp
+from ood_toolkit.outputs import Array, Head, Outputs
+
+__all__ = ["ViM", "ViMScorer", "head_origin", "principal_dimensions"]
+
+
+def head_origin(head: Head) -> Array:
+    """The point where the head says nothing: -W^+ b.  (D,) float64."""
+    return np.asarray(
+        -np.linalg.pinv(head.weight.astype(np.float64)) @ head.bias.astype(np.float64)
+    )
+
+
+def principal_dimensions(dims: int) -> int:
+    """The authors' rule for the size of the principal subspace of D-dimensional features."""
+    if dims >= 2048:
+        return 1000
+    return 512 if dims >= 768 else dims // 2
+
+
+@method(
+    "vim",
+    family="features + head",
+    needs="logits features",
+    train="features head",
+    reference="Wang et al., CVPR 2022",
+    laws="feature_rotation class_permutation",
+)
+@dataclass(frozen=True)
+class ViM:
+    """Virtual-logit matching: energy less the scaled norm outside the principal subspace.
+
+    S = lse(z) - alpha ||R^T (f - o)||, unbounded; larger = more in-distribution.  The
+    origin is o = -W^+ b; R spans the eigenvectors of the training features' second moment
+    about o, beyond the `dim` largest; alpha matches the mean residual to the mean largest
+    logit of the training rows.
+
+    Parameters
+    ----------
+    dim : int or "auto"
+        Principal dimensions, fewer than D; "auto" is the authors' 1000 for D >= 2048, 512
+        for D >= 768, else D // 2.
+
+    References
+    ----------
+    Wang et al., "ViM: Out-Of-Distribution with Virtual-logit Matching", CVPR 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Head, Outputs, ViM
+    >>> head = Head(weight=np.array([[1.0, 0.0, 0.5], [0.0, 1.0, -0.5]]), bias=[0.1, -0.1])
+    >>> f = np.array([[2.0, 0, 1], [3, 1, 1], [1, 0, 0], [0, 2, 0], [1, 3, 1], [0, 1, 1]])
+    >>> scorer = ViM(dim=1).fit(Outputs(features=f, head=head))
+    >>> scorer.score(Outputs(features=np.array([[0.0, 0.0, 4.0]]), head=head)).round(4)
+    array([-3.9494])
+    """
+
+    dim: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        require(self.dim == "auto" or self.dim >= 0, f"vim.dim must be >= 0, got {self.dim}")
+
+    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> ViMScorer:
+        """Learn the residual subspace and the scale of the virtual logit."""
+        if train is None or train.features is None or train.head is None:
+            raise InputError("vim needs training outputs with features and head")
+        if len(train) == 0:
+            raise InputError(located(train, "vim cannot be fitted on zero rows"))
+        dims = train.features.shape[1]
+        kept = principal_dimensions(dims) if self.dim == "auto" else self.dim
+        if kept >= dims:
+            raise BadParameter(
+                f"vim.dim = {kept} leaves no residual of {dims}-dimensional features; "
+                f"choose at most {dims - 1}"
+            )
+        warn_if_head_disagrees("vim", train)
+        origin = head_origin(train.head)
+        moments = Moments.about(origin, 1)
+        for part, chunk in feature_chunks(train):
+            moments.add(chunk, np.zeros(part.stop - part.start, dtype=np.int64))
+        values, vectors = np.linalg.eigh(moments.scatter / len(train))
+        residual = vectors[:, : dims - kept]
+        assert train.logits is not None
+        rows = row_statistics(train.logits, (LARGEST,))
+        refuse_bad_row(train, rows.first_bad)
+        norms = np.concatenate([_norms(c, origin, residual) for _, c in feature_chunks(train)])
+        mean_norm = norms.mean()
+        if mean_norm == 0.0:
+            raise InputError(
+                located(train, "vim: the training features have no residual; choose a smaller dim")
+            )
+        explained = float(values[dims - kept :].sum() / values.sum())
+        return ViMScorer(
+            self,
+            train.classes,
+            dims,
+            origin,
+            residual,
+            float(rows[LARGEST].mean() / mean_norm),
+            explained,
+        )
+
+
+@dataclass(frozen=True)
+class ViMScorer(FittedScorer):
+    """Fitted `ViM`.
+
+    Attributes
+    ----------
+    origin : (D,) array of float64
+        -W^+ b.
+    residual : (D, D - dim) array of float64
+        Orthonormal basis of the residual subspace.
+    alpha : float
+        Scale of the virtual logit.
+    explained : float
+        Share of the training features' second moment inside the principal subspace.
+    """
+
+    origin: Array
+    residual: Array
+    alpha: float
+    explained: float
+
+    shapes = {"origin": "D", "residual": "D r"}
+
+    def _score(self, x: Outputs) -> Array:
+        assert x.logits is not None
+        rows = row_statistics(x.logits, (log_sum_exp(1.0),))
+        refuse_bad_row(x, rows.first_bad)
+        scores = rows[log_sum_exp(1.0)].copy()
+        for part, chunk in feature_chunks(x):
+            scores[part] -= self.alpha * _norms(chunk, self.origin, self.residual)
+        return scores
+
+    def report(self) -> Mapping[str, Any]:
+        """Principal dimensions, their share of the second moment, and alpha."""
+        return {
+            "dimensions": self.dims,
+            "principal": self.dims - self.residual.shape[1],
+            "explained": self.explained,
+            "alpha": self.alpha,
+        }
+
+
+def _norms(chunk: Array, origin: Array, basis: Array) -> Array:
+    """Length of each row's part in a subspace.  (n, D), (D,), (D, r) -> (n,)."""
+    return np.asarray(np.linalg.norm((chunk - origin) @ basis, axis=1))

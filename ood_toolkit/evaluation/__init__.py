@@ -1,0 +1,17 @@
+"""Evaluation of detectors and of the classifier's own errors."""
+
+from ood_toolkit.evaluation.harness import Harness, split_group
+from ood_toolkit.evaluation.misclassification import ErrorDetection, ErrorReport, error_report
+from ood_toolkit.evaluation.records import Convention, Evaluation, MethodNote, PairResult
+
+__all__ = [
+    "Convention",
+    "ErrorDetection",
+    "ErrorReport",
+    "Evaluation",
+    "Harness",
+    "MethodNote",
+    "PairResult",
+    "error_report",
+    "split_group",
+]
