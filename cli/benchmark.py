@@ -9,13 +9,13 @@ import rich_click as click
 from .console import progress
 from .evaluate import finish, measure_options
 from .options import (
-    Talk,
     json_option,
     method_option,
     parameters_by_method,
     set_option,
     split_methods,
     talk_options,
+    talking,
 )
 
 __all__ = ["benchmark"]
@@ -47,16 +47,17 @@ def benchmark(
     stored outputs of a trained network.
     """
     from ood_toolkit import api
+    from ood_toolkit.datasets import load_benchmark
 
     names = split_methods(methods)
-    with Talk(quiet, verbose) as talk:
+    with talking(quiet, verbose) as talk:
         everything = names == ["all"]
         listed = [row.name for row in api.methods()] if everything else names
         detectors = [
             api.detector(method, **values)
             for method, values in parameters_by_method(settings, listed).items()
         ]
-        data = api.load_benchmark(name, data_root)
+        data = load_benchmark(name, data_root)
         talk.note(f"{data.title}: {data.description}")
         with progress(len(detectors) * (3 + len(data.ood)), quiet=quiet) as step:
             result = api.evaluate(

@@ -8,7 +8,6 @@ from .console import print_json, print_table, progress, shown
 from .evaluate import PARTIAL
 from .options import (
     FileOptions,
-    Talk,
     file_options,
     json_option,
     method_option,
@@ -16,6 +15,7 @@ from .options import (
     set_option,
     split_methods,
     talk_options,
+    talking,
     train_options,
 )
 from .tables import print_notes
@@ -56,7 +56,7 @@ def errors(
     from ood_toolkit.io import atomic_write, refuse_same_file
 
     names = split_methods(methods)
-    with Talk(quiet, verbose):
+    with talking(quiet, verbose):
         everything = names == ["all"]
         listed = [row.name for row in api.methods()] if everything else names
         detectors = [

@@ -9,7 +9,6 @@ import rich_click as click
 from .console import print_json, progress
 from .options import (
     FileOptions,
-    Talk,
     file_options,
     json_option,
     method_option,
@@ -17,6 +16,7 @@ from .options import (
     set_option,
     split_methods,
     talk_options,
+    talking,
     train_options,
 )
 from .tables import print_evaluation
@@ -123,7 +123,7 @@ def evaluate(
     from ood_toolkit.detectors.planner import as_detector
     from ood_toolkit.io import refuse_same_file
 
-    with Talk(quiet, verbose):
+    with talking(quiet, verbose):
         everything = names == ["all"]
         listed = [row.name for row in api.methods()] if everything else names
         parameters = parameters_by_method(settings, listed)

@@ -7,13 +7,13 @@ import rich_click as click
 from .console import facts_table, print_json, print_table
 from .options import (
     FileOptions,
-    Talk,
     file_options,
     json_option,
     method_option,
     parameters_by_method,
     set_option,
     talk_options,
+    talking,
 )
 
 __all__ = ["fit"]
@@ -58,7 +58,7 @@ def fit(
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import file_digest, refuse_same_file
 
-    with Talk(quiet, verbose) as talk:
+    with talking(quiet, verbose) as talk:
         detector = as_detector(method, parameters_by_method(settings, [method])[method])
         refuse_same_file(output, [train, *([id_val] if id_val else [])])
         record = files.load(train)

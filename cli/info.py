@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from .console import facts_table, print_json, print_table
-from .options import FileOptions, Talk, file_options, json_option, talk_options
+from .options import FileOptions, file_options, json_option, talk_options, talking
 
 __all__ = ["info"]
 
@@ -19,7 +19,7 @@ __all__ = ["info"]
 @talk_options
 def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Say what FILE holds: an outputs file, a folder or glob of shards, or a detector."""
-    with Talk(quiet, verbose) as talk:
+    with talking(quiet, verbose) as talk:
         facts = _detector_facts(file) or _outputs_facts(file, files)
     if as_json:
         print_json(facts)
@@ -29,7 +29,9 @@ def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: boo
     print_table(["", " "], facts_table(facts), left=["", " "])
     if arrays:
         columns = ["key", "read as", "shape", "dtype"]
-        print_table(columns, [[a[c.replace(" ", "_")] for c in columns] for a in arrays], left=columns)
+        print_table(
+            columns, [[a[c.replace(" ", "_")] for c in columns] for a in arrays], left=columns
+        )
     for warning in warnings:
         talk.note(f"Warning: {warning}")
 

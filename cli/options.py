@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
 if TYPE_CHECKING:
-    from ood_toolkit.outputs import Outputs
+    from ood_toolkit.outputs import Head, Outputs
 
 __all__ = [
     "FileOptions",
@@ -22,6 +23,7 @@ __all__ = [
     "set_option",
     "split_methods",
     "talk_options",
+    "talking",
     "train_options",
 ]
 
@@ -40,21 +42,22 @@ class Talk:
         if not self.quiet:
             click.echo(text, err=True)
 
-    def __enter__(self) -> Talk:
-        self._catch = warnings.catch_warnings(record=False)
-        self._catch.__enter__()
+
+@contextmanager
+def talking(quiet: bool, verbose: bool) -> Iterator[Talk]:
+    """Within it, the toolkit's warnings become one line on stderr each."""
+    from ood_toolkit.errors import ToolkitWarning
+
+    talk = Talk(quiet, verbose)
+
+    def show(message: Any, category: type[Warning], *_: object, **__: object) -> None:
+        if issubclass(category, ToolkitWarning) or verbose:
+            talk.note(f"Warning: {' '.join(str(message).split())}")
+
+    with warnings.catch_warnings():
         warnings.simplefilter("default")
-        warnings.showwarning = self._show
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._catch.__exit__(None, None, None)
-
-    def _show(self, message: Any, category: type[Warning], *_: object, **__: object) -> None:
-        from ood_toolkit.errors import ToolkitWarning
-
-        if issubclass(category, ToolkitWarning) or self.verbose:
-            self.note(f"Warning: {' '.join(str(message).split())}")
+        warnings.showwarning = show
+        yield talk
 
 
 def talk_options(command: Command) -> Command:
@@ -85,19 +88,24 @@ class FileOptions:
     dtype: str | None
     max_bytes: int | None
 
-    def load(self, path: str, *, labels: bool | str = True, head: Any = None) -> Outputs:
+    def load(
+        self, path: str, *, labels: bool | Literal["lenient"] = True, head: Head | None = None
+    ) -> Outputs:
         """Read one record; the head of --head wins over the file's, that over `head`."""
+        from dataclasses import replace
+
         from ood_toolkit.io import load
 
-        return load(
+        record = load(
             path,
-            head=self.head if self.head is not None else head,
+            head=self.head,
             keys=self.keys,
             as_=self.as_,
             labels=labels,
             dtype=self.dtype,
             max_bytes=self.max_bytes,
         )
+        return record if record.head is not None or head is None else replace(record, head=head)
 
 
 _KEYS = ("logits", "features", "labels", "head_weight", "head_bias")
@@ -109,7 +117,11 @@ def file_options(command: Command) -> Command:
     def gather(**values: Any) -> Any:
         keys = {k: v for k in _KEYS if (v := values.pop(f"{k}_key")) is not None}
         values["files"] = FileOptions(
-            values.pop("head"), keys, values.pop("as_"), values.pop("dtype"), values.pop("max_bytes")
+            values.pop("head"),
+            keys,
+            values.pop("as_"),
+            values.pop("dtype"),
+            values.pop("max_bytes"),
         )
         return command(**values)
 
@@ -175,9 +187,9 @@ def set_option(form: str) -> Any:
 
 def train_options(command: Command) -> Command:
     """Add --train and --id-val."""
-    command = click.option(
-        "--id-val", metavar="FILE", help="Held-out in-distribution outputs."
-    )(command)
+    command = click.option("--id-val", metavar="FILE", help="Held-out in-distribution outputs.")(
+        command
+    )
     return click.option(
         "--train", metavar="FILE", help="In-distribution outputs that methods are fitted on."
     )(command)

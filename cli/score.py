@@ -10,7 +10,6 @@ import rich_click as click
 from .console import print_json, progress
 from .options import (
     FileOptions,
-    Talk,
     file_options,
     json_option,
     method_option,
@@ -18,6 +17,7 @@ from .options import (
     set_option,
     split_methods,
     talk_options,
+    talking,
     train_options,
 )
 
@@ -85,7 +85,7 @@ def score(
     from ood_toolkit.evaluation.inspection import doubts_about_logits
     from ood_toolkit.io import refuse_same_file, save_scores
 
-    with Talk(quiet, verbose) as talk:
+    with talking(quiet, verbose) as talk:
         given = [*inputs, *(f for f in (train, id_val, files.head) if f), *detectors]
         refuse_same_file(output, given)
         scorers, thresholds, head = _scorers(

@@ -23,9 +23,7 @@ def print_evaluation(result: Evaluation, *, quiet: bool = False) -> None:
     means = {(m["method"], m["group"]): m for m in result.means()}
     groups = [g for g in ("near", "far") if any(group == g for group, _ in sets)]
     shown_groups = groups or ["all"]
-    order = sorted(
-        result.methods(), key=lambda m: -sum(means[m, g]["auroc"] for g in shown_groups)
-    )
+    order = sorted(result.methods(), key=lambda m: -sum(means[m, g]["auroc"] for g in shown_groups))
     columns = ["method", *(f"mean {g}" for g in shown_groups)]
     columns += [f"{name}\n({group})" if group else name for group, name in sets]
     rows = []

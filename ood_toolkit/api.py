@@ -7,7 +7,6 @@ from typing import Any
 
 from ood_toolkit import detectors as _detectors
 from ood_toolkit.detectors.catalogue import make_detector, method_of, registered
-from ood_toolkit.datasets import load_benchmark
 from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
 from ood_toolkit.errors import BadParameter, InputError, ToolkitError
 from ood_toolkit.evaluation import (
@@ -19,12 +18,11 @@ from ood_toolkit.evaluation import (
     error_report,
     split_group,
 )
+from ood_toolkit.metrics import AUPR_ESTIMATORS, FPR_RULES
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, Scorer
 
-__all__ = ["detector", "evaluate", "evaluate_errors", "load_benchmark", "methods", "score"]
-
-FPR_RULES = ("id_positive", "ood_positive", "openood", "odin", "nearest_id", "nearest_ood")
+__all__ = ["detector", "evaluate", "evaluate_errors", "methods", "score"]
 
 Methods = str | Detector | Scorer | Sequence[str | Detector | Scorer]
 
@@ -198,8 +196,8 @@ def evaluate(
     """
     if fpr_rule not in FPR_RULES:
         raise BadParameter(f"fpr_rule is one of {', '.join(FPR_RULES)}, got {fpr_rule!r}")
-    if aupr not in ("step", "trapezoid"):
-        raise BadParameter(f"aupr is step or trapezoid, got {aupr!r}")
+    if aupr not in AUPR_ESTIMATORS:
+        raise BadParameter(f"aupr is one of {', '.join(AUPR_ESTIMATORS)}, got {aupr!r}")
     if id_subset not in ("all", "correct"):
         raise BadParameter(f"id_subset is all or correct, got {id_subset!r}")
     if not 0.0 < tpr <= 1.0:

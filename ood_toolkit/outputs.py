@@ -22,7 +22,7 @@ FLOATS = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype("f4"), np
 
 
 def _floats(name: str, values: Any, shape: str) -> Array:
-    array = np.asanyarray(values)
+    array: Array = np.asanyarray(values)
     if array.dtype.newbyteorder("=") not in FLOATS:
         raise InputError(
             f"{name}: dtype {array.dtype} is not one of float16, bfloat16, float32, float64; "
@@ -34,7 +34,7 @@ def _floats(name: str, values: Any, shape: str) -> Array:
 
 
 def _integers(name: str, values: Any) -> Array:
-    array = np.asanyarray(values)
+    array: Array = np.asanyarray(values)
     if array.dtype.kind not in "iu":
         raise InputError(f"{name} must be integers, got dtype {array.dtype}")
     return array.astype(np.int64)
@@ -148,7 +148,9 @@ class Outputs:
     source: str = ""
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
         if self.logits is not None:
             put("logits", _floats("logits", self.logits, "N, C"))
         if self.features is not None:

@@ -81,11 +81,7 @@ VARIANTS = [
     ("label_non_uniformity", {"ground": "path"}),
     (
         "label_non_uniformity",
-        {
-            "ground": tuple(
-                tuple(abs(i - j) ** 0.5 for j in range(CLASSES)) for i in range(CLASSES)
-            )
-        },
+        {"ground": tuple(tuple(abs(i - j) ** 0.5 for j in range(CLASSES)) for i in range(CLASSES))},
     ),
     ("mahalanobis", {"covariance": "ledoit_wolf"}),
     ("mahalanobis", {"covariance": "oas"}),
@@ -114,9 +110,7 @@ def test_every_parameter_has_a_variant_that_is_compared() -> None:
     assert compared == {(row.name, p.name) for row in registered() for p in row.parameters}
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in NAMES if ROWS[n].needs == ("logits",)], ids=str
-)
+@pytest.mark.parametrize("name", [n for n in NAMES if ROWS[n].needs == ("logits",)], ids=str)
 def test_a_masked_class_is_no_class(name: str, train: Outputs, x: Outputs) -> None:
     """A logit of -inf: the twin, which never heard of the fast path, agrees."""
     logits = x.logits.copy()
@@ -155,7 +149,10 @@ def test_scores_are_float64_and_finite(name: str, train: Outputs, x: Outputs) ->
 @each_method
 def test_float32_ranks_like_float64(name: str) -> None:
     wide = fitted(name, record(300, seed=1)).score(record(70, seed=2, spread=0.3))
-    train, x = record(300, seed=1, dtype=np.float32), record(70, seed=2, spread=0.3, dtype=np.float32)
+    train, x = (
+        record(300, seed=1, dtype=np.float32),
+        record(70, seed=2, spread=0.3, dtype=np.float32),
+    )
     narrow = fitted(name, train).score(x)
     assert narrow == pytest.approx(wide, rel=2e-4, abs=2e-4 * np.abs(wide).max())
 
@@ -210,9 +207,7 @@ def test_no_rows_no_scores(name: str, train: Outputs, x: Outputs) -> None:
 def test_few_and_more_classes(name: str, classes: int) -> None:
     train = record(2 * classes + 20, seed=1, classes=classes)
     x = record(7, seed=2, classes=classes)
-    assert fitted(name, train).score(x) == pytest.approx(
-        TWINS[name](x, train), rel=1e-9, abs=1e-11
-    )
+    assert fitted(name, train).score(x) == pytest.approx(TWINS[name](x, train), rel=1e-9, abs=1e-11)
 
 
 @each_method

@@ -150,9 +150,7 @@ class Renyi(LogitDetector):
             return np.asarray(np.log1p(-rows[TAIL]))
         if self.order == 2.0:
             return np.asarray(np.log1p(-rows[IMPURITY]))
-        log_power_sum = (
-            rows[log_sum_exp(1.0 / self.order)] - self.order * rows[log_sum_exp(1.0)]
-        )
+        log_power_sum = rows[log_sum_exp(1.0 / self.order)] - self.order * rows[log_sum_exp(1.0)]
         return np.asarray(-log_power_sum / (1.0 - self.order))
 
 

@@ -96,7 +96,9 @@ class RelativeMahalanobis:
 
     def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> GaussianScorer:
         """Learn class means, the tied covariance and the background Gaussian."""
-        return fit_gaussian(self, "relative_mahalanobis", train, class_term=True, background_sign=1.0)
+        return fit_gaussian(
+            self, "relative_mahalanobis", train, class_term=True, background_sign=1.0
+        )
 
 
 @method(
@@ -136,7 +138,9 @@ class MarginalMahalanobis:
 
     def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> GaussianScorer:
         """Learn mean and covariance of all rows."""
-        return fit_gaussian(self, "marginal_mahalanobis", train, class_term=False, background_sign=-1.0)
+        return fit_gaussian(
+            self, "marginal_mahalanobis", train, class_term=False, background_sign=-1.0
+        )
 
 
 @method(

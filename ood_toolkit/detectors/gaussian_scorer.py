@@ -86,10 +86,8 @@ def fit_gaussian(
         raise InputError(f"{name} needs training outputs with features")
     if len(train) == 0:
         raise InputError(located(train, f"{name} cannot be fitted on zero rows"))
-    if class_term:
-        labels = training_labels(name, train)
-    else:
-        labels = np.zeros(len(train), dtype=np.int64)
+    one_class = np.zeros(len(train), dtype=np.int64)
+    labels = training_labels(name, train) if class_term else one_class
     classes = max(int(labels.max()) + 1, train.classes if class_term else 1)
     chunks = feature_chunks(train, unit_length=unit_length)
     first = next(chunks)
@@ -97,7 +95,8 @@ def fit_gaussian(
     for part, chunk in chain([first], chunks):
         moments.add(chunk, labels[part])
     origin, dims, rule = moments.mean(), train.features.shape[1], detector.covariance
-    nothing, report = np.zeros((dims, 0)), {}
+    nothing = np.zeros((dims, 0))
+    report: dict[str, Any] = {}
 
     def inverted(covariance: Array, centres: Array, owner: Array) -> tuple[Array, dict[str, Any]]:
         if rule != "pseudo_inverse":
@@ -109,7 +108,7 @@ def fit_gaussian(
     background, within, means = nothing, nothing, np.zeros((0, 0))
     if background_sign:
         background, report = inverted(
-            moments.total_covariance(), origin[None], np.zeros(len(train), dtype=np.int64)
+            moments.total_covariance(), origin[None], one_class
         )
     if class_term:
         centres = moments.class_means()

@@ -153,9 +153,7 @@ class ODINTemperature(LogitDetector):
 
     def combine(self, rows: RowStatistics, /) -> Array:
         """Max z / T - lse(z / T)."""
-        return np.asarray(
-            rows[LARGEST] / self.temperature - rows[log_sum_exp(self.temperature)]
-        )
+        return np.asarray(rows[LARGEST] / self.temperature - rows[log_sum_exp(self.temperature)])
 
 
 @method(

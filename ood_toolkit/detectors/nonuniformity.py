@@ -96,7 +96,9 @@ class LabelNonUniformity:
             return np.asarray(rows[NONUNIFORMITY] / most)
         return rows[NONUNIFORMITY]
 
-    def fit(self, train: Outputs | None = None, validation: Outputs | None = None, /) -> FittedScorer:
+    def fit(
+        self, train: Outputs | None = None, validation: Outputs | None = None, /
+    ) -> FittedScorer:
         """Nothing is learned; returns the scorer."""
         if self.ground == "zero_one":
             return LogitScorer(self, 0, 0)
@@ -108,22 +110,21 @@ class TransportScorer(FittedScorer):
     """Wasserstein-1 distance to uniform under a metric that needs the whole distribution."""
 
     def _score(self, x: Outputs) -> Array:
-        if self.detector.ground == "path":
-            distance = _path_distance
-        else:
-            cost = self.detector.cost()
-            if cost.shape[0] != x.classes:
-                raise InputError(
-                    f"label_non_uniformity.ground is {cost.shape[0]} x {cost.shape[0]}, "
-                    f"but there are {x.classes} classes"
-                )
-            distance = lambda p, u: np.array(list(_transport_distances(p, u, cost)))  # noqa: E731
+        cost = None if self.detector.ground == "path" else self.detector.cost()
+        if cost is not None and cost.shape[0] != x.classes:
+            raise InputError(
+                f"label_non_uniformity.ground is {cost.shape[0]} x {cost.shape[0]}, "
+                f"but there are {x.classes} classes"
+            )
         scores = np.empty(len(x))
         for part, probabilities in probability_chunks(x):
             assert x.logits is not None
             unmasked = np.asarray(x.logits[part], dtype=np.float64) > -np.inf
             uniform = unmasked / unmasked.sum(axis=1, keepdims=True)
-            scores[part] = distance(probabilities, uniform)
+            if cost is None:
+                scores[part] = _path_distance(probabilities, uniform)
+            else:
+                scores[part] = list(_transport_distances(probabilities, uniform, cost))
         return scores
 
 
@@ -145,6 +146,6 @@ def _transport_distances(p: Array, uniform: Array, cost: Array) -> Iterator[floa
         solution = linprog(
             cost.ravel(), A_eq=constraints, b_eq=np.concatenate([source, target[:-1]])
         )
-        if not solution.success:
+        if solution.fun is None:
             raise InputError(f"label_non_uniformity: transport problem: {solution.message}")
         yield float(solution.fun)

@@ -228,7 +228,7 @@ def _digest(tensors: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for key, array in sorted(tensors.items()):
         digest.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

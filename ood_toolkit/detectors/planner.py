@@ -47,9 +47,8 @@ def fit_method(
     row = method_of(detector)
     if row.train:
         if train is None:
-            raise InputError(
-                f"{row.name} needs training outputs with {' and '.join(row.train)} (train=, --train)"
-            )
+            parts = " and ".join(row.train)
+            raise InputError(f"{row.name} needs training outputs with {parts} (train=, --train)")
         absent = [part for part in row.train if part not in train.has()]
         if absent:
             origin = f"{train.source}: " if train.source else ""
@@ -88,9 +87,9 @@ def score_together(
     by_rows = {name: s for name, s in scorers.items() if isinstance(s, RowScorer)}
     shared: RowStatistics | None = None
     if by_rows:
-        for scorer in by_rows.values():
-            if isinstance(scorer, FittedScorer):
-                scorer.check(x)
+        for checked in by_rows.values():
+            if isinstance(checked, FittedScorer):
+                checked.check(x)
         assert x.logits is not None
         wanted = [statistic for s in by_rows.values() for statistic in s.statistics()]
         shared = row_statistics(x.logits, wanted)

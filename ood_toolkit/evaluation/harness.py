@@ -159,9 +159,7 @@ class Harness:
     ) -> dict[str, Array]:
         """Scores of one set; a scorer that fails is noted and left out from then on."""
         lost = {note.method for note in failed}
-        by_rows = {
-            n: s for n, s in scorers.items() if isinstance(s, RowScorer) and n not in lost
-        }
+        by_rows = {n: s for n, s in scorers.items() if isinstance(s, RowScorer) and n not in lost}
         alone = {n: s for n, s in scorers.items() if n not in by_rows and n not in lost}
         scores: dict[str, Array] = {}
         for group in ([by_rows] if by_rows else []) + [{n: s} for n, s in alone.items()]:
@@ -186,7 +184,7 @@ class Harness:
         fpr_ci = None
         if self.resamples:
             fpr_ci = bootstrap_intervals(
-                ranking, resamples=self.resamples, seed=self.seed, tpr=c.fpr_at_tpr, rule=c.fpr_rule
+                ranking, self.resamples, self.seed, tpr=c.fpr_at_tpr, rule=c.fpr_rule
             )["fpr"]
         ccr = curve = None
         if correct is not None and c.id_subset == "all":

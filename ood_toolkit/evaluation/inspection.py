@@ -89,7 +89,9 @@ def inspect_outputs(x: Outputs) -> Inspection:
     """
     if not x.has() - {"head"}:
         raise InputError(f"{x.source}: holds no outputs, only a head" if x.source else "empty")
-    warnings, facts, ranges = doubts_about_logits(x), {}, {}
+    warnings = doubts_about_logits(x)
+    facts: dict[str, Any] = {}
+    ranges: dict[str, tuple[float, float]] = {}
     accuracy = None
     if x.logits is not None:
         ranges["logits"], bad = _range_and_bad_row(x.logits, allow_masked=True)

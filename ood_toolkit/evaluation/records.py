@@ -89,7 +89,9 @@ class Evaluation:
         rows = []
         for name in self.methods():
             own = [r for r in self.results if r.method == name]
-            groups = {g: [r for r in own if r.group == g] for g in dict.fromkeys(r.group for r in own)}
+            groups = {
+                g: [r for r in own if r.group == g] for g in dict.fromkeys(r.group for r in own)
+            }
             groups["all"] = [r for r in own if r.group != SYNTHETIC] or own
             for group, members in groups.items():
                 if not group:
