@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := demo-results
 
-.PHONY: demo test lint format generated docs bench data clean
+.PHONY: demo test lint format generated docs bench peers data clean
 
 demo: $(VENV)/.installed  ## install without torch, run the demo benchmark
 	@mkdir -p $(RESULTS)
@@ -31,6 +31,17 @@ docs: $(VENV)/.installed-docs generated
 bench: $(VENV)/.installed-test  ## time the kernels and searches against the peers at hand
 	$(BIN)/python -m benchmarks
 
+PEERS := .venv-peers
+DATA ?= $(OOD_TOOLKIT_DATA)/cifar10_resnet20
+peers: $(PEERS)/.installed  ## compare scores with pytorch-ood on the arrays in DATA
+	$(PEERS)/bin/python -m benchmarks.pytorch_ood $(DATA)
+
+$(PEERS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e '.[torch]'
+	$(PEERS)/bin/python -m pip install --quiet --no-deps pytorch-ood==0.4.0 torchvision pillow
+	@touch $@
+
 data: $(VENV)/.installed-test  ## retrain the shipped networks and compare with what ships
 	$(BIN)/python -m data.build.digits --check
 	$(BIN)/python -m data.build.fashion --check
@@ -54,4 +65,4 @@ $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(RESULTS) build dist *.egg-info docs/_build
+	rm -rf $(VENV) $(PEERS) $(RESULTS) build dist *.egg-info docs/_build

@@ -16,6 +16,7 @@ from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Head, Outputs
 from tests.cases import CLASSES, DIMS, record
 from tests.reference import TWINS
+from tests.reference.known import CASES, Case, assert_digits
 
 NAMES = [row.name for row in registered()]
 ROWS = {row.name: row for row in registered()}
@@ -103,6 +104,21 @@ def test_every_option_equals_its_slow_twin(
     expected = TWINS[name](x, train, **parameters)
     got = fitted(name, train, **parameters).score(x)
     assert got == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_known_answers(case: Case) -> None:
+    scorer = fit_method(make_detector(case.method, case.parameters), case.train)
+    assert_digits(scorer.score(case.x), case.score, case.digits)
+
+
+def test_transport_keeps_its_digits_near_uniform() -> None:
+    """A solver's absolute tolerance would swallow distances this small."""
+    cost = tuple(tuple(abs(i - j) ** 0.5 for j in range(4)) for i in range(4))
+    x = Outputs(logits=1e-6 * np.random.default_rng(0).normal(size=(20, 4)))
+    expected = TWINS["label_non_uniformity"](x, None, ground=cost)
+    got = fitted("label_non_uniformity", x, ground=cost).score(x)
+    assert got == pytest.approx(expected, rel=1e-6, abs=0)
 
 
 def test_every_parameter_has_a_variant_that_is_compared() -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "LogitDetector",
     "LogitScorer",
     "feature_chunks",
+    "located",
     "probability_chunks",
     "refuse_bad_row",
     "training_labels",

@@ -12,7 +12,15 @@ from ood_toolkit.detectors.parameters import Parameter, checked, parameters_of
 from ood_toolkit.errors import BadParameter, UnknownName
 from ood_toolkit.protocols import Detector
 
-__all__ = ["Method", "find_method", "make_detector", "method", "method_of", "registered"]
+__all__ = [
+    "Method",
+    "find_method",
+    "make_detector",
+    "method",
+    "method_of",
+    "parameter_values",
+    "registered",
+]
 
 DetectorClass = TypeVar("DetectorClass", bound=type)
 

@@ -10,7 +10,14 @@ import numpy as np
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array
 
-__all__ = ["CovarianceRule", "Whitening", "conditioning", "nearest_distance", "whitening"]
+__all__ = [
+    "CovarianceRule",
+    "Whitening",
+    "conditioning",
+    "nearest_distance",
+    "shrunk",
+    "whitening",
+]
 
 CovarianceRule = Literal["pseudo_inverse", "ledoit_wolf", "oas"]
 
