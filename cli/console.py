@@ -11,7 +11,7 @@ from typing import Any
 
 import rich_click as click
 
-__all__ = ["print_json", "print_table", "progress", "shown"]
+__all__ = ["print_facts", "print_json", "print_table", "progress", "shown"]
 
 
 def print_json(document: Any) -> None:
@@ -50,7 +50,7 @@ def print_table(
         return
     with console.capture() as capture:
         console.print(table)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    click.echo("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
 
 
 def shown(value: float | None, *, percent: bool = True) -> str:
@@ -91,9 +91,18 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda label: bar.update(task, advance=1, description=label[:32])
 
 
-def facts_table(facts: Mapping[str, Any]) -> list[list[str]]:
-    """Rows "name, value" of a flat mapping."""
-    return [[name.replace("_", " "), _words(value)] for name, value in facts.items()]
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Name and value on a line each; the facts inside a fact are indented below it."""
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        label = name.replace("_", " ").ljust(width)
+        if isinstance(value, Mapping):
+            click.echo(label.rstrip())
+            inner = max((len(key) for key in value), default=0)
+            for key, part in value.items():
+                click.echo(f"  {key.replace('_', ' ').ljust(inner)}  {_words(part)}")
+        else:
+            click.echo(f"{label}  {_words(value)}")
 
 
 def _words(value: Any) -> str:

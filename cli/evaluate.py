@@ -24,7 +24,7 @@ from .tables import print_evaluation
 if TYPE_CHECKING:
     from ood_toolkit.evaluation import Evaluation
 
-__all__ = ["evaluate", "finish", "measure_options"]
+__all__ = ["PARTIAL", "evaluate", "finish", "measure_options"]
 
 FPR_RULES = ["id_positive", "ood_positive", "openood", "odin", "nearest_id", "nearest_ood"]
 PARTIAL = 4

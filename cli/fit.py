@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from .console import facts_table, print_json, print_table
+from .console import print_facts, print_json
 from .options import (
     FileOptions,
     file_options,
@@ -88,4 +88,4 @@ def fit(
     if as_json:
         print_json(document)
     elif not quiet:
-        print_table(["", " "], facts_table(document), left=["", " "])
+        print_facts(document)

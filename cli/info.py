@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from .console import facts_table, print_json, print_table
+from .console import print_facts, print_json, print_table
 from .options import FileOptions, file_options, json_option, talk_options, talking
 
 __all__ = ["info"]
@@ -26,7 +26,7 @@ def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: boo
         return
     arrays = facts.pop("arrays", [])
     warnings = facts.pop("warnings", [])
-    print_table(["", " "], facts_table(facts), left=["", " "])
+    print_facts(facts)
     if arrays:
         columns = ["key", "read as", "shape", "dtype"]
         print_table(

@@ -205,11 +205,9 @@ def evaluate(
     if bootstrap < 0:
         raise BadParameter(f"bootstrap must be at least 0, got {bootstrap}")
     everything = methods == "all" or list(methods) == ["all"]
-    listed: Sequence[str | Detector]
+    listed: Sequence[str | Detector] = [methods] if isinstance(methods, str) else methods
     if everything:
         listed = [row.name for row in registered()]
-    else:
-        listed = [methods] if isinstance(methods, str) else methods
     made = [make_detector(item) if isinstance(item, str) else item for item in listed]
     short, found = split_group(list(ood))
     if groups is not None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ood_toolkit.detectors.base import FittedScorer, feature_chunks, located, training_labels
+from ood_toolkit.detectors.base import FittedScorer, training_labels
+from ood_toolkit.detectors.chunks import feature_chunks, located
 from ood_toolkit.detectors.covariance import conditioning, nearest_distance, shrunk, whitening
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.moments import Moments
@@ -107,9 +108,7 @@ def fit_gaussian(
 
     background, within, means = nothing, nothing, np.zeros((0, 0))
     if background_sign:
-        background, report = inverted(
-            moments.total_covariance(), origin[None], one_class
-        )
+        background, report = inverted(moments.total_covariance(), origin[None], one_class)
     if class_term:
         centres = moments.class_means()
         within, report = inverted(moments.within_covariance(), centres, labels)

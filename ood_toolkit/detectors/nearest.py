@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ood_toolkit.detectors.base import FittedScorer, feature_chunks, located, training_labels
+from ood_toolkit.detectors.base import FittedScorer, training_labels
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.chunks import feature_chunks, located
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.neighbors import NeighborIndex

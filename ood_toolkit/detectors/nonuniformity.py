@@ -8,12 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from ood_toolkit.detectors.base import (
-    FittedScorer,
-    LogitScorer,
-    probability_chunks,
-)
+from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.chunks import probability_chunks
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.statistics import CLASSES, NONUNIFORMITY, RowStatistics, Statistic

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ood_toolkit.detectors.base import FittedScorer, refuse_bad_row
+from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
+from ood_toolkit.detectors.chunks import refuse_bad_row
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import RowStatistics

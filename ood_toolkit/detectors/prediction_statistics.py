@@ -8,13 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from ood_toolkit.detectors.base import (
-    FittedScorer,
-    probability_chunks,
-    refuse_bad_row,
-    training_labels,
-)
+from ood_toolkit.detectors.base import FittedScorer, training_labels
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.chunks import probability_chunks, refuse_bad_row
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import LARGEST, PREDICTION, RowStatistics, Statistic

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.detectors.base import FittedScorer, feature_chunks, located, refuse_bad_row
+from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.chunks import feature_chunks, located, refuse_bad_row
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import BadParameter, InputError

@@ -9,8 +9,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from ood_toolkit.detectors.base import FittedScorer, refuse_bad_row
+from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method_of
+from ood_toolkit.detectors.chunks import refuse_bad_row
 from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
 from ood_toolkit.errors import InputError, ToolkitError
 from ood_toolkit.evaluation.records import Convention, Evaluation, MethodNote, PairResult
@@ -20,7 +21,7 @@ from ood_toolkit.metrics import Ranking, bootstrap_intervals, ccr_at_fpr, delong
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, RowScorer
 
-__all__ = ["Harness"]
+__all__ = ["Harness", "split_group"]
 
 CCR_FPR = 0.05
 """OOD share at which the correct-classification rate is reported."""
