@@ -1,0 +1,157 @@
+"""Writing so that a crash leaves the old file or the new one, never half of either."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ood_toolkit.errors import DataError
+from ood_toolkit.io.gate import one_line
+
+__all__ = ["atomic_folder", "atomic_path", "atomic_write"]
+
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file grows larger than this system allows",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk reports an error",
+}
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its place only when all of it is on disk.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write or replace; a symbolic link is followed.
+
+    Yields
+    ------
+    BinaryIO
+        Opened for writing and reading; seekable.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or cannot be written, if `path` is not a regular file, or
+        if the disk is full.  After any exception the old file is as it was and no temporary
+        file is left.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_write(os.path.join(folder, "a.txt")) as file:
+    ...         _ = file.write(b"all or nothing")
+    ...     os.listdir(folder)
+    ['a.txt']
+    """
+    with atomic_path(path) as temporary, open(temporary, "r+b") as file:
+        yield file
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `atomic_write`, for libraries that open files by name: yields an empty sibling."""
+    name = os.fspath(path)
+    target, old = _target(name)
+    temporary = _sibling(name, target)
+    with _saying_why(name), _removed_on_error(temporary):
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield Path(temporary)
+        if old is not None:
+            os.chmod(temporary, stat.S_IMODE(old.st_mode))
+        _to_disk(temporary)
+        os.replace(temporary, target)
+        _to_disk(os.path.dirname(target))
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `atomic_path`, for a format that is a folder; replaces only a folder of its suffix.
+
+    Two renames replace an existing folder: killed between them, the old one is still there,
+    under a hidden name beside the new one.
+    """
+    name = os.fspath(path)
+    target = os.path.realpath(name)
+    if os.path.lexists(target) and not (os.path.isdir(target) and target.endswith(".zarr")):
+        raise DataError(name, "", "exists and is not a Zarr folder; remove it or choose another")
+    temporary, aside = _sibling(name, target), _sibling(name, target)
+    with _saying_why(name), _removed_on_error(temporary):
+        os.mkdir(temporary)
+        yield Path(temporary)
+        for place, _, files in os.walk(temporary):
+            for file in files:
+                _to_disk(os.path.join(place, file))
+            _to_disk(place)
+        if os.path.isdir(target):
+            os.rename(target, aside)
+        os.rename(temporary, target)
+        _to_disk(os.path.dirname(target))
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _target(name: str) -> tuple[str, os.stat_result | None]:
+    """Where the bytes go, and the status of what is there."""
+    target = os.path.realpath(name)
+    try:
+        old = os.stat(target)
+    except OSError:
+        return target, None
+    if not stat.S_ISREG(old.st_mode):
+        raise DataError(name, "", "exists and is not a regular file; choose another name")
+    return target, old
+
+
+def _sibling(name: str, target: str) -> str:
+    """A new name in the same folder; short, for the target's may be as long as can be."""
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise DataError(name, "", f"there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(name, "", f"the folder {folder} cannot be written; choose another")
+    return os.path.join(folder, f".{secrets.token_hex(8)}.partial")
+
+
+@contextmanager
+def _removed_on_error(temporary: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if os.path.isdir(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            os.remove(temporary)
+        raise
+
+
+@contextmanager
+def _saying_why(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as reason:
+        why = _DISK.get(reason.errno or 0, one_line(reason))
+        raise DataError(name, "", f"cannot be written: {why}; what was there is intact") from reason
+
+
+def _to_disk(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

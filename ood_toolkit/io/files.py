@@ -1,0 +1,113 @@
+"""Questions about files as a whole: is one the other, and what is in them, as a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ood_toolkit.errors import DataError
+from ood_toolkit.io.gate import refusing
+from ood_toolkit.io.shards import parts_of
+
+__all__ = ["file_digest", "refuse_same_file"]
+
+_CHUNK = 1 << 20
+
+
+def refuse_same_file(output: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what is being read.
+
+    Parameters
+    ----------
+    output : str or Path
+        The file that will be written; ``"-"`` is standard output, which is none of them.
+    inputs : iterable of str or Path
+        Files, folders or patterns that will be read.
+
+    Raises
+    ------
+    DataError
+        If the output is an input, whatever links lead to it, or lies in an input folder.
+
+    Examples
+    --------
+    >>> refuse_same_file("scores.csv", ["test.npz"])
+    >>> refuse_same_file("-", ["-"])
+    """
+    name = os.fspath(output)
+    if name == "-":
+        return
+    target = os.path.realpath(name)
+    for given in inputs:
+        for part in parts_of(os.fspath(given)):
+            if part == "-":
+                continue
+            same = os.path.realpath(part) == target
+            if os.path.exists(part) and os.path.exists(target):
+                same = same or os.path.samefile(part, target)
+            if same:
+                raise DataError(name, "", f"is also an input ({part}); write to another file")
+
+
+def file_digest(path: str | Path) -> str:
+    """The sha256 of a file, or of a folder's or pattern's files and their names.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `load`.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; empty for standard input and pipes, which are read once only.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+
+    Examples
+    --------
+    >>> import os, pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "x.csv")
+    ...     _ = pathlib.Path(path).write_text("1,2")
+    ...     file_digest(path)[:8]
+    '17f8af97'
+    """
+    name = os.fspath(path)
+    files = [file for part in parts_of(name) for file in _files(part)]
+    with refusing(name):
+        if not all(os.path.isfile(file) for file in files):
+            if name != "-" and not all(os.path.exists(file) for file in files):
+                raise DataError(name, "", "no such file")
+            return ""
+        if files == [name]:
+            return _digest(name)
+        whole = hashlib.sha256()
+        for file in files:
+            relative = os.path.relpath(file, os.path.dirname(files[0]))
+            whole.update(f"{_digest(file)}  ".encode() + os.fsencode(relative) + b"\n")
+        return whole.hexdigest()
+
+
+def _files(part: str) -> Iterator[str]:
+    """A part's files; a Zarr store has many."""
+    if not os.path.isdir(part):
+        yield part
+        return
+    for place, folders, names in os.walk(part):
+        folders.sort()
+        for name in sorted(names):
+            yield os.path.join(place, name)
+
+
+def _digest(file: str) -> str:
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()

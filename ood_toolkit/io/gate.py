@@ -1,0 +1,174 @@
+"""The gate: what a file claims is held against its size before any memory is set aside."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ood_toolkit.errors import DataError, ToolkitError, ToolkitWarning
+
+__all__ = [
+    "EXPANSION",
+    "MAP_FROM",
+    "Limits",
+    "available_memory",
+    "check_allocation",
+    "check_expansion",
+    "one_line",
+    "readable_file",
+    "refusing",
+    "size_text",
+]
+
+MAP_FROM = 64 << 20
+"""Arrays of more bytes are mapped where the format allows; smaller ones are copied, so that
+a file changed or cut later cannot change or kill what was read from it."""
+
+EXPANSION = 200
+"""Bytes that one stored byte may become.  Real outputs stay below 20; deflate can reach
+1,032, so a bound near that would let nearly every bomb pass."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user allows a file to cost.
+
+    Parameters
+    ----------
+    max_bytes : int, optional
+        Most bytes one array may take once read.  Given, it replaces the expansion rule.
+    """
+
+    max_bytes: int | None = None
+
+
+def one_line(reason: object, longest: int = 200) -> str:
+    """A library's message as one short line."""
+    text = " ".join(str(reason).split())
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def size_text(count: int) -> str:
+    """A byte count for people.
+
+    >>> size_text(2_000_000_000)
+    '1.9 GiB'
+    """
+    if count < 1024:
+        return f"{count} bytes"
+    power = min(int(math.log(count, 1024)), 5)
+    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB', 'PiB')[power - 1]}"
+
+
+@contextmanager
+def refusing(path: str, key: str = "") -> Iterator[None]:
+    """Turn whatever a reading library raises into one DataError that names the file.
+
+    Libraries raise many types on damaged files (numpy lets `tokenize.TokenError` out,
+    torch `UnicodeDecodeError`, ...), so the one way to promise a single type is to take
+    them all here and nowhere else; the cause stays attached.
+    """
+    try:
+        yield
+    except (ToolkitError, ToolkitWarning):
+        raise
+    except Exception as reason:
+        said = one_line(reason) or type(reason).__name__
+        if isinstance(reason, MemoryError):
+            said = "it claims more memory than there is"
+        raise DataError(path, key, f"cannot be read, it may be damaged: {said}") from reason
+
+
+def readable_file(path: str) -> os.stat_result:
+    """The status of a regular, non-empty file that may be read.
+
+    Raises
+    ------
+    DataError
+        For anything else; a pipe, a folder and a loop of links are each named.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(path, "", f"is {_kind(status.st_mode)}, not a regular file")
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as reason:
+        if isinstance(reason, DataError):
+            raise
+        raise DataError(path, "", _cannot_open(path, reason)) from reason
+    if status.st_size == 0:
+        raise DataError(path, "", "the file is empty")
+    return status
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a pipe (only .csv, .tsv and .jsonl can be read from one)"
+    return "a device or a socket"
+
+
+def _cannot_open(path: str, reason: Exception) -> str:
+    number = getattr(reason, "errno", None)
+    if number == errno.ENOENT:
+        broken = os.path.islink(path)
+        return "is a link to a file that does not exist" if broken else "no such file"
+    if number == errno.ELOOP:
+        return "symbolic links form a loop"
+    if number in (errno.EACCES, errno.EPERM):
+        return "permission denied; make the file readable"
+    return f"cannot be opened: {one_line(reason)}"
+
+
+def available_memory() -> int:
+    """Bytes this process could still take without swapping."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux: half of what the machine has is the best guess there is
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def check_allocation(path: str, key: str, count: int) -> None:
+    """Refuse an array that does not fit into memory."""
+    if count > MAP_FROM and count > (free := available_memory()):
+        raise DataError(
+            path,
+            key,
+            f"needs {size_text(count)} of memory and {size_text(free)} is available; "
+            "store it as .npy, which is mapped, or split it",
+        )
+
+
+def check_expansion(
+    path: str, key: str, shape: tuple[int, ...], itemsize: int, stored: int, limits: Limits
+) -> None:
+    """Refuse an array that is far larger than the bytes it is made from.
+
+    Parameters
+    ----------
+    shape, itemsize : tuple of int, int
+        What the file declares.
+    stored : int
+        Bytes of the file that hold the array.
+    """
+    declared = math.prod(shape) * itemsize
+    if limits.max_bytes is not None:
+        return  # the user drew the line; StoredArray.admit holds it
+    if declared > MAP_FROM and declared > EXPANSION * stored:
+        raise DataError(
+            path,
+            key,
+            f"{size_text(stored)} in the file claim to be {size_text(declared)} of shape "
+            f"{shape}; if you trust it, allow that with max_bytes={declared}",
+        )

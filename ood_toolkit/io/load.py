@@ -1,0 +1,206 @@
+"""Files to records: `load` and `load_head`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ood_toolkit.errors import BadParameter, DataError, InputError, ToolkitWarning
+from ood_toolkit.io.convert import (
+    LabelPolicy,
+    check_labels,
+    float_type,
+    floats,
+    others,
+    whole_labels,
+)
+from ood_toolkit.io.formats import open_arrays
+from ood_toolkit.io.gate import Limits
+from ood_toolkit.io.keys import choose_head
+from ood_toolkit.io.source import Bare, Source, file_name, open_source
+from ood_toolkit.io.stored import StoredArray
+from ood_toolkit.outputs import Head, Outputs
+
+__all__ = ["load", "load_head"]
+
+
+def load(
+    path: str | Path,
+    *,
+    head: Head | str | Path | None = None,
+    keys: Mapping[str, str] | None = None,
+    as_: Bare = "logits",
+    labels: bool | Literal["lenient"] = True,
+    dtype: str | None = None,
+    max_bytes: int | None = None,
+) -> Outputs:
+    """Read what a classifier said from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.npy .npz .safetensors .pt .pth .parquet .h5 .hdf5 .zarr .csv .tsv .jsonl``, or a
+        folder or glob pattern of such files of one format, which are joined in the order of
+        their names; ``"-"`` reads CSV from standard input.
+    head : Head, str or Path, optional
+        The last layer, or a file that holds it; wins over one in `path`.
+    keys : mapping of str to str, optional
+        Canonical name -> the file's key; wins over the usual names.
+    as_ : {"logits", "features"}
+        What a file is that holds one unnamed array.
+    labels : bool or "lenient"
+        True refuses labels outside -1 ... C-1; ``"lenient"`` takes them as -1, with a
+        warning; False leaves labels unread, as for out-of-distribution files.
+    dtype : {"bfloat16", "float16", "float32", "float64"}, optional
+        Your word for numbers whose file does not say: 2-byte blobs (``"bfloat16"``),
+        integers, and text, which is float64 without it.
+    max_bytes : int, optional
+        Most bytes one array may take.  Given, it replaces the rule that refuses arrays over
+        200 times as large as their bytes in the file.
+
+    Returns
+    -------
+    Outputs
+        float16 and bfloat16 keep their type; arrays over 64 MiB are read-only maps of the
+        file where the format allows.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or what it holds contradicts itself: one line with the
+        file, the array, the first bad row and what to do.
+    MissingDependency
+        If the format's library is not installed.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "test.npz")
+    ...     np.savez(path, logits=np.eye(3), labels=[0, 1, 2])
+    ...     x = load(path)
+    >>> len(x), x.classes, sorted(x.has())
+    (3, 3, ['labels', 'logits'])
+    """
+    if labels not in (True, False, "lenient"):
+        raise BadParameter(f"labels must be True, False or 'lenient', got {labels!r}")
+    word = float_type(dtype)
+    given = load_head(head, max_bytes=max_bytes) if isinstance(head, (str, os.PathLike)) else head
+    source = open_source(path, keys=keys, as_=as_, max_bytes=max_bytes)
+    arrays = dict(source.arrays)
+    _warn_transposed(source, given)
+    label = arrays.pop("labels", None)
+    weight, bias = arrays.pop("head_weight", None), arrays.pop("head_bias", None)
+    parts: dict[str, Any] = {"head": given}
+    if given is None and weight is not None:
+        parts["head"] = _head(weight, bias)
+    for name, stored in arrays.items():
+        if name in ("token_mask", "token_ids", "thumbnails", "text"):
+            parts[name] = others(stored, name)
+        elif name.startswith("layers/"):
+            layer = name.removeprefix("layers/")
+            parts.setdefault("layers", {})[layer] = floats(stored, name, word)
+        else:
+            parts[name] = floats(stored, name, word)
+    try:
+        record = Outputs(**parts, source=source.path)
+        if label is None or labels is False:
+            return record
+        policy: LabelPolicy = "lenient" if labels == "lenient" else "strict"
+        return _with_labels(record, parts, label, policy)
+    except DataError:
+        raise
+    except InputError as reason:
+        raise DataError(source.path, "", str(reason)) from reason
+
+
+def _with_labels(
+    record: Outputs, parts: dict[str, Any], stored: StoredArray, policy: LabelPolicy
+) -> Outputs:
+    values = check_labels(stored, whole_labels(stored), record.classes, policy)
+    # Logits that were computed from features and head are not computed again.
+    return Outputs(**parts | {"logits": record.logits}, labels=values, source=record.source)
+
+
+def _warn_transposed(source: Source, head: Head | None) -> None:
+    """More classes than rows, and nothing else in the file that confirms either count."""
+    logits = source.arrays.get("logits")
+    if logits is None or len(logits.shape) != 2 or len(source.arrays) > 1 or head is not None:
+        return
+    rows, classes = logits.shape
+    if 1 < rows < classes:
+        warnings.warn(
+            f"{source.path}: logits of shape {logits.shape} are taken as {rows} rows of {classes} "
+            "classes; transpose them if it is the other way round",
+            ToolkitWarning,
+            stacklevel=3,
+        )
+
+
+def load_head(
+    path: str | Path, *, keys: Mapping[str, str] | None = None, max_bytes: int | None = None
+) -> Head:
+    """Read a classifier's last layer from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file of any format that `load` takes.
+    keys : mapping of str to str, optional
+        ``"head_weight"`` and ``"head_bias"`` -> the file's keys.
+    max_bytes : int, optional
+        Most bytes one array may take.
+
+    Returns
+    -------
+    Head
+        weight (C, D); bias (C,), zeros where the file has none.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or holds no head.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "head.npz")
+    ...     np.savez(path, W=np.ones((2, 5)), b=np.zeros(2))
+    ...     load_head(path).weight.shape
+    (2, 5)
+    """
+    name = file_name(path)
+    _, arrays = open_arrays(name, Limits(max_bytes))
+    wanted = {k: v for k, v in (keys or {}).items() if k in ("head_weight", "head_bias")}
+    for canonical, key in wanted.items():
+        if key not in arrays:
+            raise DataError(name, key, f"no such array for the {canonical}")
+    chosen = choose_head(arrays) | {k: arrays[v] for k, v in wanted.items()}
+    if "head_weight" not in chosen:
+        if len(arrays) != 1:
+            raise DataError(
+                name,
+                "",
+                f"holds no head; expected head_weight and head_bias (or W and b, fc.weight and "
+                f"fc.bias) among {', '.join(map(repr, list(arrays)[:12]))}",
+            )
+        chosen["head_weight"] = next(iter(arrays.values()))
+    return _head(chosen["head_weight"], chosen.get("head_bias"))
+
+
+def _head(weight: StoredArray, bias: StoredArray | None) -> Head:
+    try:
+        return Head(
+            floats(weight, "head_weight", None),
+            None if bias is None else floats(bias, "head_bias", None),
+        )
+    except DataError:
+        raise
+    except InputError as reason:
+        raise DataError(weight.path, "", str(reason)) from reason

@@ -1,0 +1,89 @@
+"""Metrics of scores and probabilities: ranking, selection, calibration, and intervals."""
+
+from __future__ import annotations
+
+from ood_toolkit.metrics.binless import ks_calibration_error, smooth_calibration_error
+from ood_toolkit.metrics.calibration import (
+    classwise_calibration_error,
+    debiased_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
+)
+from ood_toolkit.metrics.classification import accuracy, brier, nll, top_label_brier
+from ood_toolkit.metrics.detection import (
+    aupr_in,
+    aupr_out,
+    auroc,
+    autc,
+    detection_error,
+    fpr_at_tpr,
+    roc_curve,
+)
+from ood_toolkit.metrics.false_positives import FPR_RULES
+from ood_toolkit.metrics.intervals import (
+    AurocDifference,
+    Interval,
+    auroc_difference,
+    auroc_interval,
+    bootstrap_intervals,
+    delong_interval,
+)
+from ood_toolkit.metrics.misclassification import ErrorDetection, error_detection
+from ood_toolkit.metrics.openset import ccr_at_fpr, oscr
+from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, PrecisionRecall, Ranking, Roc
+from ood_toolkit.metrics.reliability import BINNINGS, Reliability, reliability, top_label
+from ood_toolkit.metrics.selective import (
+    RiskCoverage,
+    augrc,
+    aurc,
+    coverage_at_risk,
+    e_aurc,
+    risk_at_coverage,
+    risk_coverage,
+)
+
+__all__ = [
+    "AUPR_ESTIMATORS",
+    "AurocDifference",
+    "BINNINGS",
+    "ErrorDetection",
+    "FPR_RULES",
+    "Interval",
+    "PrecisionRecall",
+    "Ranking",
+    "Reliability",
+    "RiskCoverage",
+    "Roc",
+    "accuracy",
+    "augrc",
+    "aupr_in",
+    "aupr_out",
+    "aurc",
+    "auroc",
+    "auroc_difference",
+    "auroc_interval",
+    "autc",
+    "bootstrap_intervals",
+    "brier",
+    "ccr_at_fpr",
+    "classwise_calibration_error",
+    "coverage_at_risk",
+    "debiased_calibration_error",
+    "delong_interval",
+    "detection_error",
+    "e_aurc",
+    "error_detection",
+    "expected_calibration_error",
+    "fpr_at_tpr",
+    "ks_calibration_error",
+    "maximum_calibration_error",
+    "nll",
+    "oscr",
+    "reliability",
+    "risk_at_coverage",
+    "risk_coverage",
+    "roc_curve",
+    "smooth_calibration_error",
+    "top_label",
+    "top_label_brier",
+]

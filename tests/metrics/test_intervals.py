@@ -1,0 +1,190 @@
+"""Intervals and the paired test: formulas by plain loops, and coverage by simulation."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ood_toolkit import metrics
+from ood_toolkit.errors import InputError, ToolkitWarning, UnknownName
+from ood_toolkit.metrics import FPR_RULES, Ranking
+from tests.metrics.score_strategies import compiled, scores
+from tests.reference import metrics_reference as slow
+
+SEED = 20_240_607  # fixed before the first run
+TIED = st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0])
+
+
+@compiled
+@given(st.tuples(scores(TIED), scores(TIED)))
+def test_delong_interval_is_a_normal_one_on_the_logit_scale(pair):
+    if min(map(len, pair)) < 2:
+        with pytest.warns(ToolkitWarning, match="fewer than two"):
+            assert all(map(math.isnan, metrics.auroc_interval(*pair)))
+        return
+    low, high = metrics.auroc_interval(*pair, level=0.9)
+    auroc, variance = slow.auroc(*pair), slow.delong_variance(*pair)
+    if auroc in (0.0, 1.0) or variance < 1e-20:
+        assert low == pytest.approx(auroc) == high
+        return
+    z = NormalDist().inv_cdf(0.95)
+    for end, side in ((low, -1), (high, 1)):
+        logit = math.log(end / (1 - end))
+        about = math.log(auroc / (1 - auroc))
+        reach = z * math.sqrt(variance) / (auroc * (1 - auroc))
+        assert logit == pytest.approx(about + side * reach, rel=1e-6, abs=1e-9)
+
+
+@compiled
+@given(st.data())
+def test_paired_difference(data):
+    n, m = data.draw(st.integers(2, 12)), data.draw(st.integers(2, 12))
+    a_id, a_ood, b_id, b_ood = (
+        data.draw(st.lists(TIED, min_size=size, max_size=size)) for size in (n, m, n, m)
+    )
+    found = metrics.auroc_difference(a_id, a_ood, b_id, b_ood)
+    difference = slow.auroc(a_id, a_ood) - slow.auroc(b_id, b_ood)
+    variance = (
+        slow.delong_variance(a_id, a_ood)
+        + slow.delong_variance(b_id, b_ood)
+        - 2 * slow.delong_covariance(a_id, a_ood, b_id, b_ood)
+    )
+    assert found.difference == pytest.approx(difference, abs=1e-12)
+    reach = NormalDist().inv_cdf(0.975) * math.sqrt(max(variance, 0.0))
+    assert found.interval.high - found.interval.low == pytest.approx(2 * reach, abs=1e-7)
+    if variance > 1e-12:
+        z = abs(difference) / math.sqrt(variance)
+        assert found.p_value == pytest.approx(2 * NormalDist().cdf(-z), abs=1e-9)
+
+
+def test_a_method_does_not_differ_from_itself():
+    id_scores, ood_scores = [0.9, 0.8, 0.3, 0.8], [0.1, 0.4, 0.8]
+    found = metrics.auroc_difference(id_scores, ood_scores, id_scores, ood_scores)
+    assert found == (0.0, (0.0, 0.0), 1.0)
+    # ranks are what counts
+    squared = [s * s for s in id_scores], [s * s for s in ood_scores]
+    assert metrics.auroc_difference(id_scores, ood_scores, *squared).p_value == 1.0
+    found = metrics.auroc_difference([3.0, 2.0], [1.0, 0.0], [0.0, 1.0], [2.0, 3.0])
+    assert found == (1.0, (1.0, 1.0), 0.0)
+
+
+def test_paired_difference_needs_the_same_rows():
+    with pytest.raises(InputError, match="must score the same rows"):
+        metrics.auroc_difference([1.0, 2.0], [0.0, 1.0], [1.0, 2.0], [0.0])
+    with pytest.warns(ToolkitWarning, match="fewer than two"):
+        assert math.isnan(metrics.auroc_difference([1.0], [0.0], [1.0], [0.0]).p_value)
+
+
+def band(rate, runs):
+    """99 % band of a share of `runs` with true rate `rate`."""
+    reach = NormalDist().inv_cdf(0.995) * math.sqrt(rate * (1 - rate) / runs)
+    return rate - reach, rate + reach
+
+
+def test_delong_covers():
+    rng, runs, hits = np.random.default_rng(SEED), 2_000, 0
+    true = NormalDist().cdf(1 / math.sqrt(2))
+    for _ in range(runs):
+        low, high = metrics.auroc_interval(rng.normal(1, 1, 150), rng.normal(0, 1, 150))
+        hits += low <= true <= high
+    low, high = band(0.95, runs)
+    assert low <= hits / runs <= high
+
+
+def test_paired_test_keeps_its_level():
+    rng, runs, alarms = np.random.default_rng(SEED), 2_000, 0
+    for _ in range(runs):
+        shared = rng.normal(size=200) + np.repeat([1.0, 0.0], 100)
+        a, b = shared + rng.normal(size=200), shared + rng.normal(size=200)
+        alarms += metrics.auroc_difference(a[:100], a[100:], b[:100], b[100:]).p_value < 0.05
+    low, high = band(0.05, runs)
+    assert low <= alarms / runs <= high
+
+
+def test_bootstrap_equals_resampling_and_scoring_anew():
+    rng = np.random.default_rng(SEED)
+    id_scores, ood_scores = np.round(rng.normal(1, 1, 400), 2), np.round(rng.normal(0, 1, 300), 2)
+    runs = 4_000
+    found = metrics.bootstrap_intervals(Ranking.of(id_scores, ood_scores), resamples=runs)
+    anew = []
+    for _ in range(runs):
+        drawn = Ranking.of(rng.choice(id_scores, 400), rng.choice(ood_scores, 300))
+        anew.append((drawn.auroc(), drawn.fpr_at_tpr(), drawn.aupr_in(), drawn.aupr_out()))
+    spread = np.std(anew, axis=0)
+    expected = np.percentile(anew, [2.5, 97.5], axis=0)
+    for k, metric in enumerate(("auroc", "fpr", "aupr_in", "aupr_out")):
+        # A 2.5 % quantile of 4,000 normal draws has a standard error of 0.042 deviations; of
+        # the difference of two, 0.06.  The FPR moves in steps of 1/300.
+        slack = 4 * 0.06 * spread[k] + (1 / 300 if metric == "fpr" else 0.0)
+        np.testing.assert_allclose(found[metric], expected[:, k], atol=slack)
+
+
+def test_bootstrap_covers():
+    rng, runs = np.random.default_rng(SEED), 300
+    true, hits = NormalDist().cdf(1 / math.sqrt(2)), 0
+    for run in range(runs):
+        ranking = Ranking.of(rng.normal(1, 1, 200), rng.normal(0, 1, 200))
+        low, high = metrics.bootstrap_intervals(ranking, resamples=300, seed=run)["auroc"]
+        hits += low <= true <= high
+    low, high = band(0.95, runs)
+    assert low <= hits / runs <= high
+
+
+@pytest.mark.parametrize("rule", FPR_RULES)
+@pytest.mark.parametrize("estimator", ["step", "trapezoid"])
+def test_bootstrap_has_the_same_bits_with_any_number_of_threads(monkeypatch, rule, estimator):
+    rng = np.random.default_rng(1)
+    ranking = Ranking.of(rng.normal(1, 1, 3_000), rng.normal(0, 1, 500))
+    found = []
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("OOD_TOOLKIT_THREADS", threads)
+        found.append(
+            metrics.bootstrap_intervals(ranking, 40, seed=7, rule=rule, estimator=estimator)
+        )
+    assert found[0] == found[1] == found[2]
+    assert metrics.bootstrap_intervals(ranking, 40, seed=8, rule=rule) != found[0]
+    low, high = found[0]["fpr"]
+    assert low <= ranking.fpr_at_tpr(rule=rule) <= high
+    low, high = found[0]["aupr_in"]
+    assert low <= ranking.aupr_in(estimator) <= high
+
+
+def test_resampled_thresholds_are_those_drawn():
+    ranking = Ranking.of([3.0, 2.0, 2.0, 1.0], [2.0, 0.5, 0.5])
+    for state in range(50):
+        drawn = ranking.resampled(state)
+        assert drawn.thresholds.size == drawn.id_at_or_above.size
+        assert set(drawn.thresholds) <= set(ranking.thresholds)
+        assert (drawn.n_id, drawn.n_ood) == (4, 3)
+
+
+def test_bootstrap_says_where_it_has_no_answer():
+    with pytest.warns(ToolkitWarning, match="there are no OOD scores"):
+        found = metrics.bootstrap_intervals(Ranking.of([1.0], []))
+    assert all(math.isnan(end) for interval in found.values() for end in interval)
+    few = Ranking.of([3.0, 2.0, 1.0], [0.0, 1.5])
+    with pytest.warns(ToolkitWarning, match="20 of 20 resamples have none"):
+        found = metrics.bootstrap_intervals(few, 20, rule="odin")
+    assert math.isnan(found["fpr"].low)
+    assert not math.isnan(found["auroc"].low)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"resamples": 0}, InputError, "resamples is 0"),
+        ({"seed": -1}, InputError, "seed is -1"),
+        ({"level": 1.0}, InputError, "level is 1.0"),
+        ({"tpr": 0.0}, InputError, "tpr"),
+        ({"rule": "ood"}, UnknownName, "FPR rule"),
+        ({"estimator": "steps"}, UnknownName, "AUPR estimator"),
+    ],
+)
+def test_bootstrap_refuses(arguments, error, match):
+    with pytest.raises(error, match=match):
+        metrics.bootstrap_intervals(Ranking.of([1.0, 2.0], [0.0, 1.5]), **arguments)
