@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import product_rows
 
-__all__ = ["Array", "Head", "Outputs"]
+__all__ = ["FLOATS", "Array", "Head", "Outputs"]
 
 Array = npt.NDArray[Any]
 
@@ -37,10 +37,15 @@ def _integers(name: str, values: Any) -> Array:
     array: Array = np.asanyarray(values)
     if array.dtype.kind not in "iu":
         raise InputError(f"{name} must be integers, got dtype {array.dtype}")
+    if array.dtype.kind == "u" and (wrapped := array > np.iinfo(np.int64).max).any():
+        row = np.argwhere(wrapped)[0]
+        raise InputError(
+            f"{name}: row {row[0]} is {array[tuple(row)]}, more than any class (a -1 that wrapped?)"
+        )
     return array.astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Head:
     """The last, linear layer of a classifier: logits = features @ weight.T + bias.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.metrics.inputs import least_count
 from ood_toolkit.outputs import Array
 
 __all__ = ["Threshold"]
@@ -60,8 +60,7 @@ class Threshold:
         ordered = np.sort(np.asarray(id_scores, dtype=np.float64))
         if ordered.size == 0 or np.isnan(ordered[-1]):
             raise InputError("a threshold needs in-distribution scores, none of them NaN")
-        # 0.95 * 20 is a little more than 19 in floating point
-        accepted = math.ceil(round(tpr * ordered.size, 9))
+        accepted = least_count(tpr, ordered.size)
         return cls(float(ordered[ordered.size - accepted]), tpr, ordered)
 
     def accept(self, scores: Array, /) -> Array:
@@ -72,10 +71,11 @@ class Threshold:
         """Conformal p-value of each score under "this row is in-distribution".
 
         (1 + number of in-distribution scores <= score) / (N + 1), in (0, 1]; for
-        exchangeable in-distribution rows P(p <= t) <= t.  (N,) -> (N,) float64.
+        exchangeable in-distribution rows P(p <= t) <= t; NaN for NaN.  (N,) -> (N,) float64.
         """
-        at_most = np.searchsorted(self.id_scores, np.asarray(scores), side="right")
-        return np.asarray((1.0 + at_most) / (self.id_scores.size + 1.0))
+        values = np.asarray(scores, dtype=np.float64)
+        at_most = np.searchsorted(self.id_scores, values, side="right")
+        return np.where(np.isnan(values), np.nan, (1.0 + at_most) / (self.id_scores.size + 1.0))
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready description, without the scores."""

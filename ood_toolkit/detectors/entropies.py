@@ -17,8 +17,8 @@ from ood_toolkit.kernels.statistics import (
     TAIL,
     RowStatistics,
     Statistic,
+    excess,
     generalized_entropy,
-    log_sum_exp,
 )
 from ood_toolkit.outputs import Array
 
@@ -133,24 +133,24 @@ class Renyi(LogitDetector):
         require(self.order > 0, f"renyi.order must be positive, got {self.order}")
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Log-sum-exp at temperatures 1 and 1/a, or the limits' statistics."""
+        """What log-sum-exp adds to its largest term at 1 and 1/a, or the limits' statistics."""
         if self.order == 1.0:
             return (ENTROPY,)
         if math.isinf(self.order):
             return (TAIL,)
         if self.order == 2.0:
             return (IMPURITY,)
-        return (log_sum_exp(1.0), log_sum_exp(1.0 / self.order))
+        return (excess(1.0), excess(1.0 / self.order))
 
     def combine(self, rows: RowStatistics, /) -> Array:
-        """Ln sum p^a = lse(a z) - a lse(z)."""
+        """Ln sum p^a = lse(a z) - a lse(z), in which a max z cancels."""
         if self.order == 1.0:
             return -rows[ENTROPY]
         if math.isinf(self.order):
             return np.asarray(np.log1p(-rows[TAIL]))
         if self.order == 2.0:
             return np.asarray(np.log1p(-rows[IMPURITY]))
-        log_power_sum = rows[log_sum_exp(1.0 / self.order)] - self.order * rows[log_sum_exp(1.0)]
+        log_power_sum = rows[excess(1.0 / self.order)] - self.order * rows[excess(1.0)]
         return np.asarray(-log_power_sum / (1.0 - self.order))
 
 

@@ -15,6 +15,7 @@ from ood_toolkit.kernels.statistics import (
     SECOND,
     RowStatistics,
     Statistic,
+    excess,
     log_sum_exp,
 )
 from ood_toolkit.outputs import Array
@@ -148,12 +149,12 @@ class ODINTemperature(LogitDetector):
         )
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """The largest logit, and log-sum-exp at the temperature."""
-        return (LARGEST, log_sum_exp(self.temperature))
+        """Log-sum-exp less its largest term."""
+        return (excess(self.temperature),)
 
     def combine(self, rows: RowStatistics, /) -> Array:
-        """Max z / T - lse(z / T)."""
-        return np.asarray(rows[LARGEST] / self.temperature - rows[log_sum_exp(self.temperature)])
+        """Max z / T - lse(z / T), which the statistic sums without cancelling."""
+        return -rows[excess(self.temperature)]
 
 
 @method(

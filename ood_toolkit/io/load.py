@@ -92,7 +92,6 @@ def load(
     given = load_head(head, max_bytes=max_bytes) if isinstance(head, (str, os.PathLike)) else head
     source = open_source(path, keys=keys, as_=as_, max_bytes=max_bytes)
     arrays = dict(source.arrays)
-    _warn_transposed(source, given)
     label = arrays.pop("labels", None)
     weight, bias = arrays.pop("head_weight", None), arrays.pop("head_bias", None)
     parts: dict[str, Any] = {"head": given}
@@ -108,6 +107,7 @@ def load(
             parts[name] = floats(stored, name, word)
     try:
         record = Outputs(**parts, source=source.path)
+        _warn_transposed(source, given)
         if label is None or labels is False:
             return record
         policy: LabelPolicy = "lenient" if labels == "lenient" else "strict"

@@ -7,31 +7,40 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["kernel", "parallel_kernel"]
+from ood_toolkit.kernels._cache import use_careful_cache
+
+__all__ = ["exact_kernel", "kernel", "parallel_kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Every licence but "no NaN" and "no infinity": a row of -inf must not turn into NaN.
 _IEEE_AT_INFINITY = {"nsz", "arcp", "contract", "afn", "reassoc"}
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": _IEEE_AT_INFINITY}
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 
 def _compile(function: Function, **options: Any) -> Function:
     try:
-        return cast(Function, numba.njit(cache=True, **_OPTIONS, **options)(function))
+        compiled = numba.njit(cache=True, **_OPTIONS, **options)(function)
     except RuntimeError as reason:
         if "cannot cache" not in str(reason):
             raise
         # Neither the package's folder nor the user's cache can be written:
         # compile anew in each process.
         return cast(Function, numba.njit(cache=False, **_OPTIONS, **options)(function))
+    use_careful_cache(compiled)
+    return cast(Function, compiled)
 
 
 def kernel(function: Function) -> Function:
     """Compile a serial kernel that releases the GIL and is cached on disk."""
+    return _compile(function, fastmath=_IEEE_AT_INFINITY)
+
+
+def exact_kernel(function: Function) -> Function:
+    """Compile a serial kernel that does every operation as written, in the order written."""
     return _compile(function)
 
 
 def parallel_kernel(function: Function) -> Function:
     """Compile a kernel whose `numba.prange` loops run over threads."""
-    return _compile(function, parallel=True)
+    return _compile(function, fastmath=_IEEE_AT_INFINITY, parallel=True)

@@ -25,7 +25,7 @@ def row_chunks(rows: int) -> Iterator[slice]:
 
 
 def product_rows(x: npt.NDArray[Any], matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """x @ matrix, chunk by chunk.  (N, D), (D, K) -> (N, K) in the matrix's dtype.
+    """X @ matrix, chunk by chunk.  (N, D), (D, K) -> (N, K) in the matrix's dtype.
 
     The rows of `x` are converted to the matrix's dtype a chunk at a time, so a float16 or
     memory-mapped `x` is never widened whole.

@@ -7,7 +7,7 @@ Notation: z a row, p = softmax(z), C its number of unmasked classes (those above
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,14 @@ __all__ = [
     "LARGEST",
     "NONUNIFORMITY",
     "PREDICTION",
+    "SATURATED",
     "SECOND",
     "TAIL",
     "RowStatistics",
     "Statistic",
+    "excess",
     "generalized_entropy",
+    "kl_to_prior",
     "log_sum_exp",
 ]
 
@@ -54,16 +57,38 @@ NONUNIFORMITY = Statistic("nonuniformity")
 """sum |p - 1/C| / 2 over unmasked classes: total variation to uniform."""
 CLASSES = Statistic("classes")
 """C, the number of logits above -inf; int64."""
+SATURATED = Statistic("saturated")
+"""Unmasked classes with exp(z - max z) <= 2^-24, each too small to change 1 in float32; int64.
+
+Where all but the prediction are, the softmax has collapsed in float32 (Prieto et al. 2025).
+"""
 
 
 def log_sum_exp(temperature: float = 1.0) -> Statistic:
-    """ln sum exp(z / temperature)."""
+    """Log-sum-exp ln sum exp(z / temperature)."""
     return Statistic("log_sum_exp", (float(temperature),))
+
+
+def excess(temperature: float = 1.0) -> Statistic:
+    """Log-sum-exp less its largest term: lse(temperature) - max z / temperature, in [0, ln C].
+
+    Summed from the other terms, so it keeps its digits where subtracting would lose them:
+    -excess() is ln max p.
+    """
+    return Statistic("excess", (float(temperature),))
 
 
 def generalized_entropy(gamma: float, top: int) -> Statistic:
     """Sum over the `top` largest p of p^gamma (1 - p)^gamma (Liu et al., CVPR 2023)."""
     return Statistic("generalized_entropy", (float(gamma), float(top)))
+
+
+def kl_to_prior(prior: Iterable[float]) -> Statistic:
+    """KL divergence of p from a prior q over all C classes: sum p ln(p / q), in nats.
+
+    Infinite where p > 0 = q.  As it stands q need not sum to one.
+    """
+    return Statistic("kl_to_prior", tuple(float(q) for q in prior))
 
 
 class RowStatistics(Mapping[Statistic, npt.NDArray[Any]]):

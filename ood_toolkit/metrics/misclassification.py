@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ood_toolkit.metrics.inputs import as_confidences
-from ood_toolkit.metrics.ranking import Ranking
+from ood_toolkit.metrics.inputs import as_confidences, check_choice, undefined
+from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, Ranking
 
 __all__ = ["ErrorDetection", "error_detection"]
 
@@ -67,12 +67,14 @@ def error_detection(confidence: Any, correct: Any, estimator: str = "step") -> E
     0.6666666666666666
     """
     scores, right = as_confidences(confidence, correct)
-    ranking = Ranking.of(scores[right], scores[~right])
+    check_choice("AUPR estimator", estimator, AUPR_ESTIMATORS)
     wrong = scores[~right].astype(np.float64)
-    return ErrorDetection(
-        ranking.auroc(),
-        ranking.aupr_in(estimator),
-        ranking.aupr_out(estimator),
-        float(wrong.mean()) if wrong.size else math.nan,
-        wrong.size / scores.size if scores.size else math.nan,
-    )
+    mean_wrong = float(wrong.mean()) if wrong.size else math.nan
+    rate = wrong.size / scores.size if scores.size else math.nan
+    if wrong.size in (0, scores.size):
+        lacking = "right" if wrong.size else "wrong"
+        nan = undefined("error detection", f"there are no {lacking} predictions")
+        return ErrorDetection(nan, nan, nan, mean_wrong, rate)
+    ranking = Ranking.of(scores[right], scores[~right])
+    areas = ranking.aupr_in(estimator), ranking.aupr_out(estimator)
+    return ErrorDetection(ranking.auroc(), *areas, mean_wrong, rate)

@@ -403,18 +403,18 @@ def two_byte_blobs_on_the_users_word(folder: Path) -> Any:
 
 def bomb(folder: Path) -> Path:
     path = folder / "bomb.npz"
-    text = "{'descr': '<f4', 'fortran_order': False, 'shape': (50000, 1000), }"
+    text = "{'descr': '<f4', 'fortran_order': False, 'shape': (20000, 1000), }"
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("logits.npy", "w", force_zip64=True) as stream,
     ):
         stream.write(npy_header(text.ljust(117)))
-        for _ in range(200):
+        for _ in range(80):
             stream.write(bytes(1_000_000))
     return path
 
 
-@refused(22, "claim to be 190.7 MiB", "max_bytes=200000000")
+@refused(22, "claim to be 76.3 MiB", "max_bytes=80000000")
 def npz_bomb(folder: Path) -> Path:
     return bomb(folder)
 
@@ -424,9 +424,9 @@ def npz_bomb_beyond_what_is_allowed(folder: Path) -> Path:
     return bomb(folder)
 
 
-@works(22, max_bytes=200_000_000)
+@works(22, max_bytes=80_000_000)
 def npz_bomb_that_is_allowed(folder: Path) -> Any:
-    return bomb(folder), np.zeros((50_000, 1000), np.float32)
+    return bomb(folder), np.zeros((20_000, 1000), np.float32)
 
 
 @refused(23, "two members of this name")

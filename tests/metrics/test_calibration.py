@@ -118,7 +118,7 @@ def test_confidences_on_edges():
 
 def test_equal_confidences_share_a_bin():
     table = metrics.reliability([0.3] * 7 + [0.9], [True] * 8, bins=4, binning="equal_mass")
-    assert table.rows.tolist() == [7, 1, 0]
+    assert table.rows.tolist() == [7, 1]
     table = metrics.reliability([1.0] * 5, [True] * 5, bins=3, binning="equal_mass")
     assert table.rows.tolist() == [5]
 
@@ -139,7 +139,7 @@ def test_debiasing_removes_the_bias():
     assert abs(np.mean(debiased)) < 3 * np.std(debiased) / np.sqrt(300)
 
 
-@pytest.mark.parametrize(("rows", "seed"), [(1, 0), (12, 1), (40, 2)])
+@pytest.mark.parametrize(("rows", "seed"), [(1, 0), (12, 1), (25, 2)])
 def test_smooth_error_equals_the_plain_loops(rows, seed):
     _, p, labels = sample(rows, 3, seed)
     confidence, correct = (x.tolist() for x in metrics.top_label(p, labels))

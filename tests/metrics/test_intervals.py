@@ -139,7 +139,7 @@ def test_bootstrap_covers():
 @pytest.mark.parametrize("estimator", ["step", "trapezoid"])
 def test_bootstrap_has_the_same_bits_with_any_number_of_threads(monkeypatch, rule, estimator):
     rng = np.random.default_rng(1)
-    ranking = Ranking.of(rng.normal(1, 1, 3_000), rng.normal(0, 1, 500))
+    ranking = Ranking.of(rng.normal(1, 1, 20_000), rng.normal(0, 1, 500))
     found = []
     for threads in ("1", "2", "5"):
         monkeypatch.setenv("OOD_TOOLKIT_THREADS", threads)

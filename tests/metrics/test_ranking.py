@@ -185,7 +185,7 @@ def test_nan_in_the_second_set_is_named():
 
 
 def test_unknown_estimator_suggests_one():
-    with pytest.raises(UnknownName, match="'trapezium'.*did you mean 'trapezoid'"):
+    with pytest.raises(UnknownName, match=r"'trapezium'.*did you mean 'trapezoid'"):
         metrics.aupr_in([1.0], [0.0], estimator="trapezium")
 
 

@@ -77,7 +77,7 @@ def fpr_thinned(positives, negatives, tpr):
 def fpr_nearest(positives, negatives, tpr):
     """As energy_ood and Outlier Exposure look: from the first full recall down."""
     points = called_points(positives, negatives)
-    full = [i for i, (tp, _) in enumerate(points) if tp == len(positives)][0]
+    full = next(i for i, (tp, _) in enumerate(points) if tp == len(positives))
     best, answer = math.inf, None
     for i in range(full, -1, -1):
         tp, fp = points[i]
@@ -256,7 +256,7 @@ def ks_error(confidence, correct):
     return worst / len(confidence)
 
 
-def smoothed_error(confidence, correct, width, steps=2000, mirrors=8):
+def smoothed_error(confidence, correct, width, steps=2000, mirrors=4):
     """Mean |smoothed residual| by the midpoint rule; the Gaussian is reflected at 0 and 1."""
     total = 0.0
     for j in range(steps):

@@ -1,12 +1,13 @@
-"""Twins of the row statistics: the equations, in sixty decimal digits.
+"""Twins of the row statistics: the equations, in forty decimal digits.
 
-Sixty, so that 1 - p and ln p keep theirs when a softmax saturates.  A row is a sequence of
+Forty, so that 1 - p and ln p keep theirs when a softmax saturates.  A row is a sequence of
 logits; -inf marks a masked class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from mpmath import mp, mpf  # type: ignore[import-untyped]
@@ -15,20 +16,20 @@ from ood_toolkit.kernels.statistics import Statistic
 
 __all__ = ["ROW_TWINS", "exact_statistic", "is_bad"]
 
-DIGITS = 60
-Row = Sequence[float]
+DIGITS = 40
+Row = tuple[float, ...]
 INFINITY = float("inf")
 
 
-def is_bad(row: Row) -> bool:
+def is_bad(row: Sequence[float]) -> bool:
     """NaN or +inf anywhere, or nothing above -inf."""
     return any(z != z or z == INFINITY for z in row) or all(z == -INFINITY for z in row)
 
 
-def exact_statistic(row: Row, statistic: Statistic) -> float:
+def exact_statistic(row: Sequence[float], statistic: Statistic) -> float:
     """One statistic of one good row, rounded once."""
     with mp.workdps(DIGITS):
-        return float(ROW_TWINS[statistic.name]([float(z) for z in row], *statistic.arguments))
+        return float(ROW_TWINS[statistic.name](tuple(map(float, row)), *statistic.arguments))
 
 
 def _unmasked(row: Row) -> list[Any]:
@@ -36,7 +37,7 @@ def _unmasked(row: Row) -> list[Any]:
 
 
 def _prediction(row: Row) -> int:
-    return list(row).index(max(row))
+    return row.index(max(row))
 
 
 def _largest(row: Row) -> Any:
@@ -57,11 +58,13 @@ def _saturated(row: Row) -> int:
     return sum(mp.exp(z - top) <= mpf(2) ** -24 for z in _unmasked(row))
 
 
+@lru_cache(maxsize=1)
 def _probabilities(row: Row) -> list[Any]:
     """softmax(z) over the unmasked classes, largest first."""
     ordered = sorted(_unmasked(row), reverse=True)
     terms = [mp.exp(z - ordered[0]) for z in ordered]
-    return [term / mp.fsum(terms) for term in terms]
+    total = mp.fsum(terms)
+    return [term / total for term in terms]
 
 
 def _complements(p: list[Any]) -> list[Any]:
@@ -108,7 +111,7 @@ def _generalized_entropy(row: Row, gamma: float, top: float) -> Any:
 
 
 def _kl_to_prior(row: Row, *prior: float) -> Any:
-    p = iter(_probabilities(sorted(row, reverse=True)))
+    p = iter(_probabilities(row))
     order = sorted(range(len(row)), key=lambda j: -row[j])
     beyond, top = _excess(row), max(_unmasked(row))
     total = mpf(0)
