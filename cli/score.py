@@ -151,7 +151,7 @@ def _table(
     """The columns of one input."""
     import numpy as np
 
-    from ood_toolkit.detectors.base import refuse_bad_row
+    from ood_toolkit.detectors.chunks import refuse_bad_row
     from ood_toolkit.detectors.planner import score_together
     from ood_toolkit.kernels.rows import row_statistics
     from ood_toolkit.kernels.statistics import PREDICTION

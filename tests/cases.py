@@ -19,7 +19,9 @@ def record(
     head_seed: int = 0,
     dtype: type = np.float64,
 ) -> Outputs:
-    """Features >= 0 around class directions, a random head, and the logits it gives."""
+    """Features >= 0 around class directions, a random head, the logits it gives, and
+    those of four members whose heads differ a little.
+    """
     head_rng = np.random.default_rng(head_seed)
     weight = head_rng.normal(size=(classes, dims)).astype(dtype)
     head = Head(weight, head_rng.normal(size=classes).astype(dtype))
@@ -27,4 +29,28 @@ def record(
     labels = rng.integers(0, classes, rows)
     labels[: min(classes, rows)] = np.arange(min(classes, rows))
     features = np.abs(rng.normal(size=(rows, dims)) + spread * 2 * weight[labels])
-    return Outputs(features=features.astype(dtype), head=head, labels=labels)
+    members = [
+        Head(weight + 0.3 * head_rng.normal(size=weight.shape)).logits(features) for _ in range(4)
+    ]
+    return Outputs(
+        features=features.astype(dtype),
+        head=head,
+        labels=labels,
+        members=np.array(members, dtype=dtype),
+    )
+
+
+def mostly_right(rows: int, *, seed: int, spread: float = 1.0, classes: int = CLASSES) -> Outputs:
+    """Outputs of a classifier that predicts every class and is right on most rows."""
+    dims = 2 * classes
+    pattern = np.repeat(np.eye(classes), 2, axis=1)
+    head_rng = np.random.default_rng(7)
+    weight = pattern - pattern.mean(axis=0) + 0.1 * head_rng.normal(size=pattern.shape)
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(rows) % classes)
+    features = np.maximum(rng.normal(size=(rows, dims)) + spread * 2 * pattern[labels], 0)
+    head = Head(weight, 0.1 * head_rng.normal(size=classes))
+    members = np.array(
+        [Head(weight + 0.1 * head_rng.normal(size=weight.shape)).logits(features) for _ in range(4)]
+    )
+    return Outputs(features=features, head=head, labels=labels, members=members)

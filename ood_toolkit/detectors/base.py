@@ -45,6 +45,8 @@ class FittedScorer(ABC):
     """Every scorer class by name, for reading files."""
     shapes: ClassVar[Mapping[str, str]] = {}
     """Axes of each array field; C and D are `classes` and `dims`, other letters bind."""
+    infinite: ClassVar[frozenset[str]] = frozenset()
+    """Array fields that may hold infinity."""
 
     def __init_subclass__(cls) -> None:
         FittedScorer.kinds[cls.__name__] = cls
@@ -52,9 +54,9 @@ class FittedScorer(ABC):
     def __post_init__(self) -> None:
         sizes = {"C": self.classes, "D": self.dims}
         for field, axes in self.shapes.items():
-            shape = getattr(self, field).shape
-            expected = tuple(sizes.setdefault(a, n) for a, n in zip(axes.split(), shape))  # noqa: B905
-            if expected != shape:
+            shape, letters = getattr(self, field).shape, axes.split()
+            expected = tuple(sizes.setdefault(a, n) for a, n in zip(letters, shape))  # noqa: B905
+            if expected != shape or len(letters) != len(shape):
                 raise InputError(f"{self.name}: {field} must be ({axes}), got shape {shape}")
 
     @property

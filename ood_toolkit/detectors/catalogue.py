@@ -25,7 +25,7 @@ __all__ = [
 DetectorClass = TypeVar("DetectorClass", bound=type)
 
 _ROWS: dict[str, Method] = {}
-_FAMILIES = ("logits", "features", "features + head")
+_FAMILIES = ("logits", "members", "features", "features + head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Method:
     name : str
         What `-m` and `ood_toolkit.detector` accept.
     family : str
-        "logits", "features" or "features + head".
+        "logits", "members", "features" or "features + head".
     needs : tuple of str
         Parts of `Outputs` that a scored record must hold.
     train : tuple of str
@@ -50,6 +50,8 @@ class Method:
         Invariances that the tests hold the method to.
     detector : type
         The frozen dataclass of its hyper-parameters.
+    composed_of : tuple of Parameter
+        Of a composition, the parameters of its parts.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Method:
     reference: str
     laws: frozenset[str]
     detector: type
+    composed_of: tuple[Parameter, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -74,7 +77,7 @@ class Method:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Name, type, default and choices of each hyper-parameter."""
-        return parameters_of(self.detector)
+        return self.composed_of or parameters_of(self.detector)
 
     def missing(self, has: frozenset[str]) -> tuple[str, ...]:
         """The needs that a record holding `has` does not meet."""
@@ -117,7 +120,9 @@ def registered() -> tuple[Method, ...]:
 
 
 def method_of(detector: object) -> Method:
-    """The catalogue row of a detector object."""
+    """The catalogue row of a detector object; of a composition, the row it would have."""
+    if hasattr(detector, "as_method"):
+        return cast(Method, detector.as_method())
     for row in _ROWS.values():
         if type(detector) is row.detector:
             return row
@@ -125,7 +130,7 @@ def method_of(detector: object) -> Method:
 
 
 def find_method(name: str) -> Method:
-    """The catalogue row called `name`.
+    """The catalogue row called `name`; "SHAPING+METHOD" names a composition.
 
     Raises
     ------
@@ -134,6 +139,8 @@ def find_method(name: str) -> Method:
     """
     if name in _ROWS:
         return _ROWS[name]
+    if "+" in name:
+        return method_of(make_detector(name))
     near = difflib.get_close_matches(name, _ROWS, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "`ood-toolkit methods` lists them"
     raise UnknownName(f"unknown method {name!r}; {hint}")
@@ -151,6 +158,8 @@ def make_detector(name: str, parameters: Mapping[str, Any] | None = None) -> Det
     BadParameter
         If a value has the wrong type or lies outside what the method takes.
     """
+    if "+" in name and name not in _ROWS:
+        return _composed(name, parameters or {})
     row = find_method(name)
     known = {parameter.name: parameter for parameter in row.parameters}
     values: dict[str, Any] = {}
@@ -164,8 +173,24 @@ def make_detector(name: str, parameters: Mapping[str, Any] | None = None) -> Det
     return cast(Detector, row.detector(**values))
 
 
+def _composed(name: str, parameters: Mapping[str, Any]) -> Detector:
+    """The detector called "SHAPING+METHOD"; each parameter goes to whom it belongs."""
+    first, _, second = name.partition("+")
+    shaping = find_method(first)
+    if not hasattr(shaping.detector, "before"):
+        shapings = [row.name for row in _ROWS.values() if hasattr(row.detector, "before")]
+        raise UnknownName(f"{first} is no shaping; before a + stands one of {', '.join(shapings)}")
+    own = {p.name for p in shaping.parameters}
+    before = {key: value for key, value in parameters.items() if key in own}
+    after = {key: value for key, value in parameters.items() if key not in own}
+    made: Any = make_detector(first, before)
+    return cast(Detector, made.before(make_detector(second, after)))
+
+
 def parameter_values(detector: object) -> dict[str, Any]:
     """The hyper-parameters of a detector as a plain dict."""
+    if hasattr(detector, "parameter_values"):
+        return cast(dict[str, Any], detector.parameter_values())
     if not dataclasses.is_dataclass(detector) or isinstance(detector, type):
         raise BadParameter(f"{detector!r} is not a detector")
     return {f.name: getattr(detector, f.name) for f in dataclasses.fields(detector)}

@@ -9,7 +9,13 @@ from ood_toolkit.detectors.covariance import CovarianceRule
 from ood_toolkit.detectors.gaussian_scorer import GaussianScorer, fit_gaussian
 from ood_toolkit.outputs import Outputs
 
-__all__ = ["Mahalanobis", "MahalanobisPP", "MarginalMahalanobis", "RelativeMahalanobis"]
+__all__ = [
+    "Mahalanobis",
+    "MahalanobisPP",
+    "MarginalMahalanobis",
+    "RelativeMahalanobis",
+    "RelativeMahalanobisPP",
+]
 
 
 @method(
@@ -185,4 +191,54 @@ class MahalanobisPP:
         """Learn class means and the tied covariance of the normalised features."""
         return fit_gaussian(
             self, "mahalanobis_pp", train, class_term=True, background_sign=0.0, unit_length=True
+        )
+
+
+@method(
+    "relative_mahalanobis_pp",
+    family="features",
+    needs="features",
+    train="features labels",
+    reference="Müller & Hein 2025, arXiv 2505.18032",
+    laws="feature_scale class_permutation",
+)
+@dataclass(frozen=True)
+class RelativeMahalanobisPP:
+    """Relative Mahalanobis score of features divided by their length.
+
+    S = d_0^2 - min_c d_c^2 on f / ||f||, unbounded; larger = more in-distribution.  The
+    background Gaussian is that of the normalised features too.
+
+    Parameters
+    ----------
+    covariance : "pseudo_inverse", "ledoit_wolf" or "oas"
+        How both covariances are inverted; see `Mahalanobis`.
+
+    References
+    ----------
+    Müller & Hein, "Mahalanobis++: Improving OOD Detection via Feature Normalization",
+    2025, arXiv 2505.18032.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Outputs, RelativeMahalanobisPP
+    >>> f = np.array([[1.0, 1], [3, 1], [1, 3], [3, 3], [7, 5], [9, 5], [7, 7], [9, 9]])
+    >>> train = Outputs(features=f, labels=[0, 0, 0, 0, 1, 1, 1, 1])
+    >>> x = Outputs(features=np.array([[5.0, 4.0]]))
+    >>> RelativeMahalanobisPP().fit(train).score(x).round(4)
+    array([0.3899])
+    """
+
+    covariance: CovarianceRule = "pseudo_inverse"
+
+    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> GaussianScorer:
+        """Learn class means, the tied covariance and the background Gaussian."""
+        return fit_gaussian(
+            self,
+            "relative_mahalanobis_pp",
+            train,
+            class_term=True,
+            background_sign=1.0,
+            unit_length=True,
         )

@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ood_toolkit.errors import BadParameter
 
-__all__ = ["Parameter", "checked", "parameters_of", "require"]
+__all__ = ["Parameter", "checked", "parameters_of", "require", "require_percentile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,8 @@ def require(condition: bool, message: str) -> None:
     """Raise `BadParameter` with `message` unless the condition holds."""
     if not condition:
         raise BadParameter(message)
+
+
+def require_percentile(name: str, value: float) -> None:
+    """Raise `BadParameter` unless `value` is a percentile."""
+    require(0.0 <= value <= 100.0, f"{name} must lie in [0, 100], got {value}")

@@ -22,14 +22,16 @@ from ood_toolkit.detectors.catalogue import make_detector, method_of, parameter_
 from ood_toolkit.errors import DataError, InputError, UnknownName
 from ood_toolkit.io import atomic_write
 from ood_toolkit.outputs import Array
-from ood_toolkit.shaping import ClippedFeatures
+from ood_toolkit.shaping import ClippedFeatures, Prune, SparseHead
 
 __all__ = ["FORMAT", "SavedScorer", "load_scorer", "read_scorer", "save_scorer"]
 
 FORMAT = 1
 """Version of the file format; a file of a later one is refused."""
 
-_TRANSFORMS: dict[str, type] = {kind.__name__: kind for kind in (ClippedFeatures,)}
+_TRANSFORMS: dict[str, type] = {
+    kind.__name__: kind for kind in (ClippedFeatures, Prune, SparseHead)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,9 @@ def save_scorer(
         "threshold": dict(threshold) if threshold is not None else None,
         "fitted_on": dict(fitted_on or {}),
         "scorer": tree,
-        "sha256": _digest(tensors),
     }
     text = {k: v if isinstance(v, str) else _dump(v) for k, v in metadata.items()}
+    text["sha256"] = _digest(text, tensors)
     with atomic_write(name) as file:
         file.write(_sorted_header(save(tensors, metadata=text)))
 
@@ -167,11 +169,8 @@ def _decode_file(name: str, text: Mapping[str, str], tensors: dict[str, Array]) 
             f"is version {text['format']}, written by toolkit {text.get('toolkit')}; this "
             f"toolkit reads up to {FORMAT}, upgrade it",
         )
-    if text["sha256"] != _digest(tensors):
-        raise DataError(name, "", "an array was changed after it was written; fit again")
-    for key, array in tensors.items():
-        if np.isnan(array).any():
-            raise DataError(name, key, "holds NaN; fit again")
+    if text["sha256"] != _digest(text, tensors):
+        raise DataError(name, "", "is damaged or was changed after it was written; fit again")
     scorer = _decode(json.loads(text["scorer"]), tensors)
     if not isinstance(scorer, FittedScorer):
         raise DataError(name, "scorer", "is not a scorer")
@@ -179,13 +178,11 @@ def _decode_file(name: str, text: Mapping[str, str], tensors: dict[str, Array]) 
         raise DataError(
             name, "method", f"says {text['method']} but the arrays are of {scorer.name}"
         )
-    return SavedScorer(
-        scorer,
-        json.loads(text["fitted_on"]),
-        json.loads(text["threshold"]),
-        tensors.get("id_scores", np.empty(0)),
-        text["toolkit"],
-    )
+    threshold = json.loads(text["threshold"])
+    id_scores = tensors.get("id_scores", np.empty(0))
+    if threshold is not None and (threshold["rows"] != id_scores.size or np.isnan(id_scores).any()):
+        raise DataError(name, "id_scores", "are not the scores the threshold was set on")
+    return SavedScorer(scorer, json.loads(text["fitted_on"]), threshold, id_scores, text["toolkit"])
 
 
 def _encode(value: Any, path: str, tensors: dict[str, Array]) -> Any:
@@ -220,12 +217,19 @@ def _decode(node: Any, tensors: Mapping[str, Array]) -> Any:
     if "method" in node:
         return make_detector(node["method"], node["parameters"])
     kind = {**FittedScorer.kinds, **_TRANSFORMS}[node["type"]]
-    return kind(**{key: _decode(value, tensors) for key, value in node["fields"].items()})
+    values = {key: _decode(value, tensors) for key, value in node["fields"].items()}
+    for key, value in values.items():
+        if isinstance(value, np.ndarray):
+            infinite = key in getattr(kind, "infinite", ())
+            if np.isnan(value).any() or not (infinite or np.isfinite(value).all()):
+                raise InputError(f"{node['type']}.{key} holds NaN or infinity; fit again")
+    return kind(**values)
 
 
-def _digest(tensors: Mapping[str, Array]) -> str:
-    """Checksum of names, types, shapes and bytes."""
-    digest = hashlib.sha256()
+def _digest(text: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
+    """Checksum of the metadata, and of the arrays' names, types, shapes and bytes."""
+    said = {key: value for key, value in text.items() if key != "sha256"}
+    digest = hashlib.sha256(_dump(said).encode())
     for key, array in sorted(tensors.items()):
         digest.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).tobytes())

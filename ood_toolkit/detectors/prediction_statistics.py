@@ -275,6 +275,7 @@ class SoftmaxCentroidScorer(FittedScorer):
     limit: Array
 
     shapes = {"centroids": "C C", "limit": "C"}
+    infinite = frozenset({"limit"})
 
     def _score(self, x: Outputs) -> Array:
         return self._distance(x)[0]

@@ -1,55 +1,35 @@
-"""Scores after activation shaping: a transform, then any scorer."""
+"""Energy after clipping or a sparse head; `+` puts any other logit score in its place."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.head_check import warn_if_head_disagrees
-from ood_toolkit.detectors.logit_values import Energy
-from ood_toolkit.detectors.parameters import require
-from ood_toolkit.errors import InputError
-from ood_toolkit.outputs import Array, Outputs
-from ood_toolkit.protocols import Scorer, Transform
-from ood_toolkit.shaping import Clip
+from ood_toolkit.detectors.composed import Shaping
+from ood_toolkit.detectors.parameters import require, require_percentile
+from ood_toolkit.outputs import Outputs
+from ood_toolkit.protocols import Transform
+from ood_toolkit.shaping import Clip, Sparsify
 
-__all__ = ["After", "ReAct"]
+__all__ = ["DICE", "VRA", "ReAct"]
 
-
-@dataclass(frozen=True)
-class After(FittedScorer):
-    """Apply a fitted transform, then score with a fitted scorer.
-
-    Attributes
-    ----------
-    transform : Transform
-        Changes the outputs.
-    scorer : Scorer
-        Judges the changed outputs.
-    """
-
-    transform: Transform
-    scorer: Scorer
-
-    def _score(self, x: Outputs) -> Array:
-        return self.scorer.score(self.transform.apply(x))
+FAMILY = "features + head"
 
 
 @method(
     "react",
-    family="features + head",
+    family=FAMILY,
     needs="features head",
     train="features head",
     reference="Sun et al., NeurIPS 2021",
     laws="class_permutation",
 )
 @dataclass(frozen=True)
-class ReAct:
+class ReAct(Shaping):
     """Energy of the logits recomputed from clipped features.
 
-    S = lse(W min(f, c) + b), unbounded; larger = more in-distribution.  c is a percentile
-    of all activations of the training features.
+    S = lse(W min(f, c) + b), unbounded; larger = more in-distribution.  c is a percentile of
+    all activations of the training features.
 
     Parameters
     ----------
@@ -76,15 +56,101 @@ class ReAct:
     percentile: float = 90.0
 
     def __post_init__(self) -> None:
-        require(
-            0.0 <= self.percentile <= 100.0,
-            f"react.percentile must lie in [0, 100], got {self.percentile}",
-        )
+        require_percentile("react.percentile", self.percentile)
 
-    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> After:
-        """Learn the limit of the activations."""
-        if train is None or train.features is None:
-            raise InputError("react needs training outputs with features")
-        warn_if_head_disagrees("react", train)
-        clip = Clip(self.percentile).fit(train)
-        return After(self, train.classes, train.features.shape[1], clip, Energy().fit())
+    def fitted(self, train: Outputs) -> Transform:
+        """Clipping at the percentile of the training activations."""
+        return Clip(self.percentile).fit(train)
+
+
+@method(
+    "vra",
+    family=FAMILY,
+    needs="features head",
+    train="features head",
+    reference="Xu et al., NeurIPS 2023",
+    laws="class_permutation",
+)
+@dataclass(frozen=True)
+class VRA(Shaping):
+    """Energy of the logits recomputed from features clipped on both sides.
+
+    S = lse(W clip(f, a, c) + b), unbounded; larger = more in-distribution.
+
+    Parameters
+    ----------
+    low : float
+        Percentile of the training activations below which activations are raised.
+    high : float
+        Percentile above which they are cut.
+
+    References
+    ----------
+    Xu et al., "VRA: Variational Rectified Activation for Out-of-distribution Detection",
+    NeurIPS 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Head, Outputs, VRA
+    >>> head = Head(weight=np.eye(2))
+    >>> train = Outputs(features=np.array([[0.0, 1.0], [2.0, 3.0]]), head=head)
+    >>> VRA(low=0, high=50).fit(train).score(Outputs(features=np.array([[9.0, 9.0]]), head=head))
+    array([2.19314718])
+    """
+
+    low: float = 10.0
+    high: float = 90.0
+
+    def __post_init__(self) -> None:
+        require_percentile("vra.low", self.low)
+        require_percentile("vra.high", self.high)
+        require(self.low <= self.high, f"vra.low = {self.low} is above vra.high = {self.high}")
+
+    def fitted(self, train: Outputs) -> Transform:
+        """Clipping at both percentiles of the training activations."""
+        return Clip(self.high, self.low).fit(train)
+
+
+@method(
+    "dice",
+    family=FAMILY,
+    needs="features head",
+    train="features head",
+    reference="Sun & Li, ECCV 2022",
+    laws="class_permutation",
+)
+@dataclass(frozen=True)
+class DICE(Shaping):
+    """Energy under a head that keeps only its usually strongest weights.
+
+    S = lse((W * M) f + b), unbounded; larger = more in-distribution.  M keeps a weight whose
+    mean contribution mean(f)_d W_cd lies above a percentile of all.
+
+    Parameters
+    ----------
+    percentile : float
+        In [0, 100].
+
+    References
+    ----------
+    Sun & Li, "DICE: Leveraging Sparsification for Out-of-Distribution Detection", ECCV 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import DICE, Head, Outputs
+    >>> head = Head(weight=np.array([[1.0, 3.0], [2.0, 0.5]]))
+    >>> scorer = DICE(percentile=50).fit(Outputs(features=np.ones((4, 2)), head=head))
+    >>> scorer.score(Outputs(features=np.array([[1.0, 1.0]]), head=head)).round(4)
+    array([3.3133])
+    """
+
+    percentile: float = 90.0
+
+    def __post_init__(self) -> None:
+        require_percentile("dice.percentile", self.percentile)
+
+    def fitted(self, train: Outputs) -> Transform:
+        """The sparse head."""
+        return Sparsify(self.percentile).fit(train)

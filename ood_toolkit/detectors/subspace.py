@@ -19,7 +19,7 @@ from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import LARGEST, log_sum_exp
 from ood_toolkit.outputs import Array, Head, Outputs
 
-__all__ = ["ViM", "ViMScorer", "head_origin", "principal_dimensions"]
+__all__ = ["Residual", "ResidualScorer", "ViM", "ViMScorer"]
 
 
 def head_origin(head: Head) -> Array:
@@ -34,6 +34,54 @@ def principal_dimensions(dims: int) -> int:
     if dims >= 2048:
         return 1000
     return 512 if dims >= 768 else dims // 2
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualSpace:
+    """What the training features leave outside their principal subspace.
+
+    Attributes
+    ----------
+    origin : (D,) array of float64
+        -W^+ b.
+    basis : (D, D - dim) array of float64
+        Orthonormal.
+    mean_norm : float
+        Mean length of the training features' part in it.
+    explained : float
+        Share of their second moment in the principal subspace.
+    """
+
+    origin: Array
+    basis: Array
+    mean_norm: float
+    explained: float
+
+
+def residual_space(name: str, train: Outputs | None, dim: int | str) -> ResidualSpace:
+    """Eigenvectors of the second moment about -W^+ b, beyond the `dim` largest."""
+    if train is None or train.features is None or train.head is None:
+        raise InputError(f"{name} needs training outputs with features and head")
+    if len(train) == 0:
+        raise InputError(located(train, f"{name} cannot be fitted on zero rows"))
+    dims = train.features.shape[1]
+    kept = principal_dimensions(dims) if isinstance(dim, str) else dim
+    if kept >= dims:
+        raise BadParameter(
+            f"{name}.dim = {kept} leaves no residual of {dims}-dimensional features; "
+            f"choose at most {dims - 1}"
+        )
+    warn_if_head_disagrees(name, train)
+    origin = head_origin(train.head)
+    moments = Moments.about(origin, 1)
+    for part, chunk in feature_chunks(train):
+        moments.add(chunk, np.zeros(part.stop - part.start, dtype=np.int64))
+    values, vectors = np.linalg.eigh(moments.scatter / len(train))
+    basis = vectors[:, : dims - kept]
+    norms = np.concatenate([_norms(chunk, origin, basis) for _, chunk in feature_chunks(train)])
+    total = values.sum()
+    explained = float(values[dims - kept :].sum() / total) if total > 0 else 0.0
+    return ResidualSpace(origin, basis, float(norms.mean()), explained)
 
 
 @method(
@@ -81,42 +129,23 @@ class ViM:
 
     def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> ViMScorer:
         """Learn the residual subspace and the scale of the virtual logit."""
-        if train is None or train.features is None or train.head is None:
-            raise InputError("vim needs training outputs with features and head")
-        if len(train) == 0:
-            raise InputError(located(train, "vim cannot be fitted on zero rows"))
-        dims = train.features.shape[1]
-        kept = principal_dimensions(dims) if self.dim == "auto" else self.dim
-        if kept >= dims:
-            raise BadParameter(
-                f"vim.dim = {kept} leaves no residual of {dims}-dimensional features; "
-                f"choose at most {dims - 1}"
-            )
-        warn_if_head_disagrees("vim", train)
-        origin = head_origin(train.head)
-        moments = Moments.about(origin, 1)
-        for part, chunk in feature_chunks(train):
-            moments.add(chunk, np.zeros(part.stop - part.start, dtype=np.int64))
-        values, vectors = np.linalg.eigh(moments.scatter / len(train))
-        residual = vectors[:, : dims - kept]
+        space = residual_space("vim", train, self.dim)
+        assert train is not None
         assert train.logits is not None
         rows = row_statistics(train.logits, (LARGEST,))
         refuse_bad_row(train, rows.first_bad)
-        norms = np.concatenate([_norms(c, origin, residual) for _, c in feature_chunks(train)])
-        mean_norm = norms.mean()
-        if mean_norm == 0.0:
+        if space.mean_norm == 0.0:
             raise InputError(
                 located(train, "vim: the training features have no residual; choose a smaller dim")
             )
-        explained = float(values[dims - kept :].sum() / values.sum())
         return ViMScorer(
             self,
             train.classes,
-            dims,
-            origin,
-            residual,
-            float(rows[LARGEST].mean() / mean_norm),
-            explained,
+            space.origin.size,
+            space.origin,
+            space.basis,
+            float(rows[LARGEST].mean() / space.mean_norm),
+            space.explained,
         )
 
 
@@ -159,6 +188,87 @@ class ViMScorer(FittedScorer):
             "principal": self.dims - self.residual.shape[1],
             "explained": self.explained,
             "alpha": self.alpha,
+        }
+
+
+@method(
+    "residual",
+    family="features",
+    needs="features",
+    train="features head",
+    reference="Wang et al., CVPR 2022",
+    laws="feature_rotation class_permutation",
+)
+@dataclass(frozen=True)
+class Residual:
+    """Length of the feature outside the training features' principal subspace.
+
+    S = -||R^T (f - o)||, in (-inf, 0]; larger = more in-distribution.  R and o as in `ViM`,
+    whose second term this is.
+
+    Parameters
+    ----------
+    dim : int or "auto"
+        Principal dimensions, as in `ViM`.
+
+    References
+    ----------
+    Wang et al., "ViM: Out-Of-Distribution with Virtual-logit Matching", CVPR 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Head, Outputs, Residual
+    >>> train = Outputs(features=np.array([[1.0, 0.0], [3.0, 0.0]]), head=Head(weight=np.eye(2)))
+    >>> Residual(dim=1).fit(train).score(Outputs(features=np.array([[5.0, -2.0]])))
+    array([-2.])
+    """
+
+    dim: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        require(self.dim == "auto" or self.dim >= 0, f"residual.dim must be >= 0, got {self.dim}")
+
+    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> ResidualScorer:
+        """Learn the residual subspace."""
+        space = residual_space("residual", train, self.dim)
+        return ResidualScorer(
+            self, 0, space.origin.size, space.origin, space.basis, space.explained
+        )
+
+
+@dataclass(frozen=True)
+class ResidualScorer(FittedScorer):
+    """Fitted `Residual`.
+
+    Attributes
+    ----------
+    origin : (D,) array of float64
+        -W^+ b.
+    residual : (D, D - dim) array of float64
+        Orthonormal basis of the residual subspace.
+    explained : float
+        Share of the training features' second moment inside the principal subspace.
+    """
+
+    origin: Array
+    residual: Array
+    explained: float
+
+    shapes = {"origin": "D", "residual": "D r"}
+
+    def _score(self, x: Outputs) -> Array:
+        scores = np.empty(len(x))
+        for part, chunk in feature_chunks(x):
+            scores[part] = -_norms(chunk, self.origin, self.residual)
+        return scores
+
+    def report(self) -> Mapping[str, Any]:
+        """Principal dimensions and their share of the second moment."""
+        return {
+            "dimensions": self.dims,
+            "principal": self.dims - self.residual.shape[1],
+            "explained": self.explained,
         }
 
 

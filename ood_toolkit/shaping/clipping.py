@@ -1,51 +1,60 @@
-"""Clipping of large activations (ReAct)."""
+"""Clipping of activations: ReAct at one percentile, VRA at two."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.kernels.quantiles import exact_quantile
-from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.outputs import Outputs
+from ood_toolkit.shaping.base import finite_features, reshaped
 
 __all__ = ["Clip", "ClippedFeatures"]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Clip every activation at a percentile of all training activations.
+    """Clip every activation at percentiles of all training activations.
 
     Parameters
     ----------
-    percentile : float
-        In [0, 100]; linear between order statistics.
+    high : float
+        Percentile in [0, 100] above which activations are cut.
+    low : float or None
+        Percentile below which they are raised; None leaves small ones alone.
 
     References
     ----------
-    Sun, Guo & Li, "ReAct: Out-of-distribution Detection With Rectified Activations",
-    NeurIPS 2021.
+    Sun, Guo & Li, "ReAct: Out-of-distribution Detection With Rectified Activations", NeurIPS
+    2021; Xu et al., "VRA: Variational Rectified Activation for Out-of-distribution
+    Detection", NeurIPS 2023.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ood_toolkit import Head, Outputs
     >>> train = Outputs(features=np.array([[0.0, 1.0, 2.0]]))
-    >>> clip = Clip(percentile=50).fit(train)
+    >>> clip = Clip(high=50).fit(train)
     >>> head = Head(weight=np.ones((2, 3)))
     >>> clip.apply(Outputs(features=np.array([[0.5, 3.0, 9.0]]), head=head)).logits
     array([[2.5, 2.5]])
     """
 
-    percentile: float = 90.0
+    high: float = 90.0
+    low: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.percentile <= 100.0:
-            raise BadParameter(f"percentile must lie in [0, 100], got {self.percentile}")
+        for percentile in (self.low or 0.0, self.high):
+            if not 0.0 <= percentile <= 100.0:
+                raise BadParameter(f"a percentile lies in [0, 100], got {percentile}")
+        if self.low is not None and self.low > self.high:
+            raise BadParameter(f"low = {self.low} is above high = {self.high}")
 
     def fit(self, train: Outputs, /) -> ClippedFeatures:
-        """Learn the limit from training features.
+        """Learn the limits from training features.
 
         Raises
         ------
@@ -55,20 +64,22 @@ class Clip:
         features = finite_features(train)
         if features.size == 0:
             raise InputError("clipping cannot be fitted on zero rows")
-        return ClippedFeatures(exact_quantile(features, self.percentile / 100.0))
+        lower = -math.inf if self.low is None else exact_quantile(features, self.low / 100.0)
+        return ClippedFeatures(lower, exact_quantile(features, self.high / 100.0))
 
 
 @dataclass(frozen=True)
 class ClippedFeatures:
-    """Fitted `Clip`: features become min(f, limit), and the head recomputes the logits.
+    """Fitted `Clip`: features move into [lower, upper], and the head recomputes the logits.
 
     Attributes
     ----------
-    limit : float
-        The largest activation that passes.
+    lower, upper : float
+        The limits; `lower` is -inf where only large activations are cut.
     """
 
-    limit: float
+    lower: float
+    upper: float
 
     def apply(self, x: Outputs, /) -> Outputs:
         """The record with clipped features and the logits the head then gives.
@@ -78,29 +89,4 @@ class ClippedFeatures:
         InputError
             If features or head are missing, or a row holds NaN or infinity.
         """
-        features = finite_features(x)
-        if x.head is None:
-            raise InputError("clipping needs the head, to recompute the logits")
-        wide = np.float64 if features.dtype == np.float64 else np.float32
-        clipped = np.minimum(features.astype(wide, copy=False), wide(self.limit))
-        return replace(x, features=clipped, logits=None)
-
-
-def finite_features(x: Outputs) -> Array:
-    """The features of a record, all finite.
-
-    Raises
-    ------
-    InputError
-        If there are none, or naming the first row that holds NaN or infinity.
-    """
-    if x.features is None:
-        raise InputError("activation shaping needs features")
-    finite = np.isfinite(x.features).all(axis=1)
-    if not finite.all():
-        origin = f"{x.source}: " if x.source else ""
-        raise InputError(
-            f"{origin}features: row {int(np.argmin(finite))} holds NaN or infinity; "
-            "remove or repair it"
-        )
-    return x.features
+        return reshaped(x, lambda f: np.clip(f, f.dtype.type(self.lower), f.dtype.type(self.upper)))

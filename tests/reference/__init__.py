@@ -9,6 +9,7 @@ from tests.reference.from_features import FEATURE_TWINS
 from tests.reference.from_fitted_logits import FITTED_LOGIT_TWINS
 from tests.reference.from_head import HEAD_TWINS
 from tests.reference.from_logits import LOGIT_TWINS
+from tests.reference.future import FUTURE
 
 __all__ = ["TWINS"]
 
@@ -17,4 +18,5 @@ TWINS: dict[str, Callable[..., Array]] = {
     **FITTED_LOGIT_TWINS,
     **FEATURE_TWINS,
     **HEAD_TWINS,
+    **{name: twin for name, twin in FUTURE.items() if name != "standardized_logit"},
 }

@@ -69,9 +69,13 @@ def she(x: Outputs, train: Outputs, metric: str = "inner_product") -> Array:
     return np.array([likeness[metric](f, patterns[c]) for f, c in rows], np.float64)
 
 
-def nnguide(x: Outputs, train: Outputs, k: int = 100, bank: tuple[int, ...] | None = None) -> Array:
-    """lse(z) · mean of the k largest ⟨f/‖f‖, g_i⟩, g_i = f_i/‖f_i‖ · lse(z_i) of the bank rows."""
-    chosen = train if bank is None else train.rows(np.array(bank))
+def nnguide(x: Outputs, train: Outputs, k: int = 100, fraction: float = 0.01) -> Array:
+    """lse(z) · mean of the k largest ⟨f/‖f‖, g_i⟩, g_i = f_i/‖f_i‖ · lse(z_i) of the bank rows.
+
+    The bank is round(fraction N) rows, at least one, at even steps through the training set.
+    """
+    size = max(1, round(fraction * len(train)))
+    chosen = train.rows(np.array([i * len(train) // size for i in range(size)]))
     guides = unit(float_features(chosen)) * LOGIT_TWINS["energy"](chosen)[:, np.newaxis]
     energies = LOGIT_TWINS["energy"](x)
     scores = []

@@ -80,7 +80,12 @@ def head_cases() -> list[Case]:
         ("nci", "nci_alpha1e-4", known["nci_alpha1e-4"], {}),
         ("ora", "ora_max", known["ora_max"], {}),
         ("she", "she", known["she"]["score"], {}),
-        ("nnguide", "nnguide_full_bank_k2", known["nnguide_full_bank_k2"], {"k": 2}),
+        (
+            "nnguide",
+            "nnguide_full_bank_k2",
+            known["nnguide_full_bank_k2"],
+            {"k": 2, "fraction": 1.0},
+        ),
         ("dice", "dice_p50", known["dice_p50"]["score"], {"percentile": 50}),
         ("neco", "neco_d2", known["neco_d2"]["score"], {"dim": 2}),
         ("neco", "neco_d2", known["neco_d2"]["ratio"], {"dim": 2, "max_logit": False}),

@@ -1,0 +1,139 @@
+"""NECO: how much of the standardised feature lies in the training features' main subspace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.chunks import feature_chunks, located, refuse_bad_row
+from ood_toolkit.detectors.parameters import require
+from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.kernels.moments import Moments
+from ood_toolkit.kernels.rows import row_statistics
+from ood_toolkit.kernels.statistics import LARGEST
+from ood_toolkit.outputs import Array, Outputs
+
+__all__ = ["NECO", "NECOScorer"]
+
+EXPLAINED = 0.9
+"""Share of the variance that the automatic number of axes explains."""
+
+
+@method(
+    "neco",
+    family="features + head",
+    needs="logits features",
+    train="features",
+    reference="Ben Ammar et al., ICLR 2024",
+    laws="class_permutation",
+)
+@dataclass(frozen=True)
+class NECO:
+    """Share of the standardised feature in the principal subspace, times the largest logit.
+
+    S = ||P s|| / ||s|| max z, unbounded; larger = more in-distribution.  s is the feature
+    with the training mean and standard deviation of each column removed; P projects on the
+    first `dim` principal axes of the training features.
+
+    Parameters
+    ----------
+    dim : int or "auto"
+        Axes; "auto" takes the fewest that explain 90 % of the variance.
+    max_logit : bool
+        Whether to multiply by the largest logit, as the authors do for most architectures.
+
+    References
+    ----------
+    Ben Ammar et al., "NECO: NEural Collapse Based Out-of-distribution Detection", ICLR 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import NECO, Outputs
+    >>> f = np.array([[1.0, 1.0], [-1.0, -1.0], [2.0, 1.9], [-2.0, -1.9]])
+    >>> x = Outputs(features=np.array([[1.0, 1.0], [1.0, -1.0]]), logits=np.array([[1.0, 0]] * 2))
+    >>> NECO(dim=1).fit(Outputs(features=f)).score(x).round(2)
+    array([1.  , 0.06])
+    """
+
+    dim: int | Literal["auto"] = "auto"
+    max_logit: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.dim == "auto" or self.dim >= 1, f"neco.dim must be >= 1, got {self.dim}")
+
+    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> FittedScorer:
+        """Learn mean, spread and principal axes of the features."""
+        if train is None or train.features is None:
+            raise InputError("neco needs training outputs with features")
+        if len(train) == 0:
+            raise InputError(located(train, "neco cannot be fitted on zero rows"))
+        dims = train.features.shape[1]
+        if self.dim != "auto" and self.dim > dims:
+            raise BadParameter(f"neco.dim = {self.dim}, but the features have {dims} columns")
+        first = next(feature_chunks(train))[1]
+        moments = Moments.about(first.mean(axis=0), 1)
+        for part, chunk in feature_chunks(train):
+            moments.add(chunk, np.zeros(part.stop - part.start, dtype=np.int64))
+        covariance = moments.total_covariance()
+        variance = np.diag(covariance).copy()
+        # what rounding leaves of a constant column is no spread
+        variance[variance <= np.finfo(np.float64).eps * variance.max()] = 0.0
+        if not variance.any():
+            raise InputError(located(train, "neco: every training feature row is the same"))
+        spread = np.where(variance > 0, np.sqrt(variance), 1.0)
+        values, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
+        values, vectors = values[::-1], vectors[:, ::-1]
+        explained = np.cumsum(values) / values.sum()
+        kept = int(np.argmax(explained >= EXPLAINED)) + 1 if self.dim == "auto" else self.dim
+        return NECOScorer(
+            self, 0, dims, moments.mean(), spread, vectors[:, :kept], float(explained[kept - 1])
+        )
+
+
+@dataclass(frozen=True)
+class NECOScorer(FittedScorer):
+    """Fitted `NECO`.
+
+    Attributes
+    ----------
+    mean, spread : (D,) arrays of float64
+        Of each training feature; spread 1 for a constant one.
+    axes : (D, d) array of float64
+        Principal axes, orthonormal.
+    explained : float
+        Share of the variance they explain.
+    """
+
+    mean: Array
+    spread: Array
+    axes: Array
+    explained: float
+
+    shapes = {"mean": "D", "spread": "D", "axes": "D d"}
+
+    def _score(self, x: Outputs) -> Array:
+        scores = np.ones(len(x))
+        if self.detector.max_logit:
+            assert x.logits is not None
+            rows = row_statistics(x.logits, (LARGEST,))
+            refuse_bad_row(x, rows.first_bad)
+            scores = rows[LARGEST].copy()
+        for part, chunk in feature_chunks(x):
+            s = (chunk - self.mean) / self.spread
+            length = np.linalg.norm(s, axis=1)
+            scores[part] *= np.linalg.norm(s @ self.axes, axis=1) / np.where(length > 0, length, 1)
+        return scores
+
+    def report(self) -> Mapping[str, Any]:
+        """Axes kept and the variance they explain."""
+        return {
+            "dimensions": self.dims,
+            "axes": self.axes.shape[1],
+            "explained": self.explained,
+        }

@@ -1,0 +1,193 @@
+"""Alternatives to the softmax's confidence, from the logits of one row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ood_toolkit.detectors.base import FittedScorer, LogitDetector
+from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.chunks import logit_chunks, probability_chunks, refuse_bad_row
+from ood_toolkit.detectors.parameters import require
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.rows import row_statistics
+from ood_toolkit.kernels.statistics import (
+    LARGEST,
+    RowStatistics,
+    Statistic,
+    kl_to_prior,
+    log_sum_exp,
+)
+from ood_toolkit.outputs import Array, Outputs
+
+__all__ = [
+    "Evidential",
+    "EvidentialScorer",
+    "InformationGain",
+    "InformationGainScorer",
+    "InhibitedSoftmax",
+]
+
+
+@method(
+    "evidential",
+    family="logits",
+    needs="logits",
+    reference="Sensoy et al., NeurIPS 2018",
+    laws="class_permutation",
+)
+@dataclass(frozen=True)
+class Evidential:
+    """Negative vacuity of the Dirichlet distribution with evidence max(z, 0).
+
+    S = -C / sum (max(z, 0) + 1), in [-1, 0); larger = more in-distribution.  Meant for
+    networks trained with evidence; on others it sums the positive logits.
+
+    References
+    ----------
+    Sensoy, Kaplan & Kandemir, "Evidential Deep Learning to Quantify Classification
+    Uncertainty", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Evidential, Outputs
+    >>> Evidential().fit().score(Outputs(logits=np.array([[3.0, -1.0]])))
+    array([-0.4])
+    """
+
+    def fit(
+        self, train: Outputs | None = None, validation: Outputs | None = None, /
+    ) -> FittedScorer:
+        """Nothing is learned; returns the scorer."""
+        return EvidentialScorer(self, 0, 0)
+
+
+@dataclass(frozen=True)
+class EvidentialScorer(FittedScorer):
+    """Scorer of `Evidential`."""
+
+    def _score(self, x: Outputs) -> Array:
+        scores = np.empty(len(x))
+        for part, z in logit_chunks(x):
+            classes = (z > -np.inf).sum(axis=1)
+            scores[part] = -classes / (np.maximum(z, 0.0).sum(axis=1) + classes)
+        return scores
+
+
+@method(
+    "inhibited_softmax",
+    family="logits",
+    needs="logits",
+    reference="Możejko et al. 2018, arXiv 1810.01861",
+    laws="class_permutation",
+)
+@dataclass(frozen=True)
+class InhibitedSoftmax(LogitDetector):
+    """Largest probability of a softmax with one extra, constant logit.
+
+    S = exp(max z) / (sum exp(z) + exp(a)), in (0, 1); larger = more in-distribution.
+
+    Parameters
+    ----------
+    a : float
+        The constant logit.
+
+    References
+    ----------
+    Możejko, Susik & Karczewski, "Inhibited Softmax for Uncertainty Estimation in Neural
+    Networks", 2018, arXiv 1810.01861.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import InhibitedSoftmax, Outputs
+    >>> InhibitedSoftmax(a=0.0).fit().score(Outputs(logits=np.zeros((1, 3))))
+    array([0.25])
+    """
+
+    a: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(math.isfinite(self.a), f"inhibited_softmax.a must be finite, got {self.a}")
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The largest logit and log-sum-exp."""
+        return (LARGEST, log_sum_exp(1.0))
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """Exp(max z - ln(sum exp(z) + exp(a)))."""
+        return np.asarray(np.exp(rows[LARGEST] - np.logaddexp(rows[log_sum_exp(1.0)], self.a)))
+
+
+@method(
+    "information_gain",
+    family="logits",
+    needs="logits",
+    train="logits",
+    reference="after Oyama et al., EMNLP 2023",
+    laws="logit_shift class_permutation",
+)
+@dataclass(frozen=True)
+class InformationGain:
+    """KL divergence of the softmax from the class prior.
+
+    S = KL(p || p_0), in nats, in [0, inf]; larger = more in-distribution.  p_0 is the mean
+    softmax of the training rows; with a uniform prior the score is `msp_kl`.
+
+    References
+    ----------
+    The classifier's analogue of Oyama, Yokoi & Shimodaira, "Norm of Word Embedding Encodes
+    Information Gain", EMNLP 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import InformationGain, Outputs
+    >>> train = Outputs(logits=np.array([[0.0, 0.0]]))
+    >>> x = Outputs(logits=np.log([[0.75, 0.25]]))
+    >>> InformationGain().fit(train).score(x).round(4)
+    array([0.1308])
+    """
+
+    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> FittedScorer:
+        """Average the softmax of all training rows."""
+        if train is None or train.logits is None:
+            raise InputError("information_gain needs training outputs with logits")
+        if len(train) == 0:
+            raise InputError("information_gain cannot be fitted on zero rows")
+        total = np.zeros(train.classes)
+        for _, p in probability_chunks(train):
+            total += p.sum(axis=0)
+        return InformationGainScorer(self, train.classes, 0, total / len(train))
+
+
+@dataclass(frozen=True)
+class InformationGainScorer(FittedScorer):
+    """Fitted `InformationGain`.
+
+    Attributes
+    ----------
+    prior : (C,) array of float64
+        Mean softmax of the training rows.
+    """
+
+    prior: Array
+
+    shapes = {"prior": "C"}
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The divergence itself."""
+        return (kl_to_prior(self.prior.tolist()),)
+
+    def combine(self, rows: RowStatistics, /) -> Array:
+        """Itself."""
+        return rows[self.statistics()[0]]
+
+    def _score(self, x: Outputs) -> Array:
+        assert x.logits is not None
+        rows = row_statistics(x.logits, self.statistics())
+        refuse_bad_row(x, rows.first_bad)
+        return self.combine(rows)
