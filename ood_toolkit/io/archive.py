@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ood_toolkit.errors import DataError
-from ood_toolkit.io.gate import readable_file, refusing
+from ood_toolkit.io.gate import check_names, readable_file, refusing
 
 __all__ = ["data_offset", "open_archive"]
 
@@ -50,6 +50,7 @@ def _check_directory(path: str, size: int) -> None:
 
 
 def _check_members(path: str, size: int, members: list[zipfile.ZipInfo]) -> None:
+    check_names(path, (member.filename for member in members))
     seen: set[str] = set()
     for member in members:
         if member.filename in seen:

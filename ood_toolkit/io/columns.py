@@ -2,8 +2,8 @@
 
 `logits_0`, `logits_1`, … are the columns of `logits`; plain `0`, `1`, … are those of the one
 unnamed array; a column that is none of these is an array of its own, under its name.  Where
-no column says what it is, every column is a class, in the file's order, unless one of them
-looks like an index.
+no column is numbered, every column that is not known is a class, in the file's order, unless
+one of them looks like an index.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ood_toolkit.errors import DataError
+from ood_toolkit.io.gate import check_names
 from ood_toolkit.io.keys import known_name
 
 __all__ = ["ColumnGroup", "group_columns"]
 
 _NUMBERED = re.compile(r"(?:(?P<base>.*\D)[_.])?(?P<index>0|[1-9]\d{0,6})", re.DOTALL)
-_SINGULAR = {"logit": "logits", "feature": "features", "feat": "features"}
-_INDEX_LIKE = re.compile(r"(|unnamed.*|index|idx|id|row|file|filename|path|name|sample)", re.I)
+_SINGULAR = {"logit": "logits", "class": "logits", "feature": "features", "feat": "features"}
+_INDEX_LIKE = re.compile(
+    r"(column \d+|unnamed.*|index|idx|id|row|file|filename|path|name|sample)", re.I
+)
 
 
 class ColumnGroup(NamedTuple):
@@ -51,6 +54,8 @@ def group_columns(path: str, names: Sequence[str], numeric: Sequence[bool]) -> l
     [ColumnGroup(key='label', columns=(0,), matrix=False), \
 ColumnGroup(key='logits', columns=(2, 1), matrix=True)]
     """
+    names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
+    check_names(path, names)
     seen: dict[str, int] = {}
     for column, name in enumerate(names):
         if name in seen:
@@ -66,7 +71,7 @@ ColumnGroup(key='logits', columns=(2, 1), matrix=True)]
         else:
             single.append(ColumnGroup(name, (column,), False))
     groups = single + [_matrix(path, base, columns) for base, columns in numbered.items()]
-    if any(group.matrix and (group.key == "" or known_name(group.key)) for group in groups):
+    if any(len(group.columns) > 1 for group in groups):
         return groups
     return _classes(names, numeric, groups)
 
@@ -83,7 +88,7 @@ def _classes(
     names: Sequence[str], numeric: Sequence[bool], groups: list[ColumnGroup]
 ) -> list[ColumnGroup]:
     """Columns named after classes: all that are not known, if none looks like an index."""
-    known = [g for g in groups if known_name(g.key) and not g.matrix]
+    known = [g for g in groups if known_name(g.key)]
     taken = {column for group in known for column in group.columns}
     rest = [i for i in range(len(names)) if i not in taken]
     if any(known_name(g.key) not in ("labels", "text") for g in known) or len(rest) < 2:

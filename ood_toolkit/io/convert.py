@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from ood_toolkit.errors import BadParameter, DataError, ToolkitWarning
+from ood_toolkit.io.gate import refusing
 from ood_toolkit.io.keys import RANKS
 from ood_toolkit.io.stored import StoredArray
 from ood_toolkit.outputs import Array
@@ -86,8 +87,9 @@ def _readable(stored: StoredArray) -> StoredArray:
 
 
 def _read(stored: StoredArray) -> Array:
-    stored.admit()
-    return stored.load()
+    with refusing(stored.path, stored.key):
+        stored.admit()
+        return stored.load()
 
 
 def _check_rank(stored: StoredArray, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ood_toolkit.errors import DataError
-from ood_toolkit.io.gate import Limits, readable_file
+from ood_toolkit.io.gate import Limits, check_names, readable_file
 from ood_toolkit.io.hdf5 import open_hdf5
 from ood_toolkit.io.jsonl import open_jsonl
 from ood_toolkit.io.magic import check_magic, looks_like
@@ -97,7 +97,9 @@ def open_arrays(path: str, limits: Limits) -> tuple[Format, dict[str, StoredArra
         check_magic(path, file_format.name)
     elif file_format not in (*_STREAMS, _ZARR):
         readable_file(path)  # says that a pipe can only be text
-    return file_format, file_format.open(path, limits)
+    arrays = file_format.open(path, limits)
+    check_names(path, arrays)
+    return file_format, arrays
 
 
 def _is_stream(path: str) -> bool:

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ __all__ = [
     "available_memory",
     "check_allocation",
     "check_expansion",
+    "check_names",
     "one_line",
     "readable_file",
     "refusing",
@@ -125,6 +126,13 @@ def _cannot_open(path: str, reason: Exception) -> str:
     if number in (errno.EACCES, errno.EPERM):
         return "permission denied; make the file readable"
     return f"cannot be opened: {one_line(reason)}"
+
+
+def check_names(path: str, names: Iterable[str]) -> None:
+    """Refuse names that would break a message into lines, or not print at all."""
+    for name in names:
+        if not name.isprintable():
+            raise DataError(path, "", f"an array is named {name!r}; use names that can be printed")
 
 
 def available_memory() -> int:

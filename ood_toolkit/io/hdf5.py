@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ood_toolkit.errors import DataError, MissingDependency
-from ood_toolkit.io.gate import Limits, check_expansion, readable_file, refusing
-from ood_toolkit.io.stored import RefusedArray, StoredArray, native
-from ood_toolkit.outputs import Array
+from ood_toolkit.io.flat import FlatArray
+from ood_toolkit.io.gate import Limits, check_names, readable_file, refusing
+from ood_toolkit.io.hdf5_chunks import FILTERS, Chunk, ChunkedArray
+from ood_toolkit.io.stored import RefusedArray, StoredArray
 
 __all__ = ["open_hdf5"]
 
 _DEEPEST = 8
 _MOST_OBJECTS = 10_000
-# deflate, shuffle, Fletcher-32, szip, n-bit, scale-offset, lzf: filters that come with h5py.
-# Any other would be looked up as a plug-in and run as native code.
-_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
 
 
 def open_hdf5(path: str, limits: Limits) -> dict[str, StoredArray]:
@@ -28,10 +23,7 @@ def open_hdf5(path: str, limits: Limits) -> dict[str, StoredArray]:
     size = readable_file(path).st_size
     with refusing(path), _opened(path) as file:
         _check_end(path, size)
-        arrays = dict(_walk(path, file, "", limits, 0))
-        if len(arrays) > _MOST_OBJECTS:
-            raise DataError(path, "", f"holds more than {_MOST_OBJECTS} datasets")
-        return arrays
+        return dict(_walk(path, file, "", size, limits))
 
 
 def _opened(path: str) -> Any:
@@ -49,66 +41,67 @@ def _check_end(path: str, size: int) -> None:
         head = file.read(64)
     if not head.startswith(b"\x89HDF\r\n\x1a\n"):
         return  # a user block precedes the superblock
-    version, offset_size = head[8], head[13] if head[8] < 2 else head[9]
-    at = {0: 24, 1: 28}.get(version, 12) + (2 * offset_size)
-    end = int.from_bytes(head[at : at + offset_size], "little")
+    version = head[8]
+    width = head[13] if version < 2 else head[9]
+    at = {0: 24, 1: 28}.get(version, 12) + 2 * width
+    end = int.from_bytes(head[at : at + width], "little")
     if 0 < end < size:
         raise DataError(path, "", f"{size - end} bytes trail behind the end of the HDF5 data")
 
 
 def _walk(
-    path: str, group: Any, prefix: str, limits: Limits, depth: int
+    path: str, group: Any, prefix: str, size: int, limits: Limits
 ) -> Iterator[tuple[str, StoredArray]]:
     import h5py
 
-    if depth > _DEEPEST or len(group) > _MOST_OBJECTS:
+    if prefix.count("/") > _DEEPEST or len(group) > _MOST_OBJECTS:
         raise DataError(path, prefix, "groups are nested too deeply or hold too much")
-    for name in group:
+    names = list(group)
+    check_names(path, names)
+    for name in names:
         key = f"{prefix}{name}"
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
-            yield key, _refused(path, key, limits, _link_text(link))
+            where = f"{getattr(link, 'filename', '')}{link.path}"
+            reason = f"is a link to {where!r}; links are not followed: copy the array here"
+            yield (
+                key,
+                RefusedArray(
+                    path=path, key=key, shape=(), dtype=None, foreign="link", reason=reason
+                ),
+            )
             continue
         item = group[name]
         if isinstance(item, h5py.Group):
-            yield from _walk(path, item, f"{key}/", limits, depth + 1)
+            yield from _walk(path, item, f"{key}/", size, limits)
         elif isinstance(item, h5py.Dataset):
-            yield key, _dataset(path, key, item, limits)
+            yield key, _dataset(path, key, item, size, limits)
 
 
-def _link_text(link: Any) -> str:
-    where = f"{getattr(link, 'filename', '')}{link.path}"
-    return f"is a link to {where!r}; links are not followed: copy the array into the file"
-
-
-def _refused(path: str, key: str, limits: Limits, reason: str, dataset: Any = None) -> RefusedArray:
-    return RefusedArray(
-        path=path,
-        key=key,
-        shape=tuple(dataset.shape or ()) if dataset is not None else (),
-        dtype=None,
-        foreign="link" if dataset is None else str(dataset.dtype),
-        limits=limits,
-        reason=reason,
-    )
-
-
-def _dataset(path: str, key: str, dataset: Any, limits: Limits) -> StoredArray:
-    reason = _unreadable(dataset)
+def _dataset(path: str, key: str, dataset: Any, size: int, limits: Limits) -> StoredArray:
+    properties = dataset.id.get_create_plist()
+    filters = tuple(properties.get_filter(i)[0] for i in range(properties.get_nfilters()))
+    reason = _unreadable(dataset, filters)
+    common: dict[str, Any] = {
+        "path": path,
+        "key": key,
+        "shape": tuple(dataset.shape or ()),
+        "dtype": None if reason else dataset.dtype,
+        "limits": limits,
+    }
     if reason:
-        return _refused(path, key, limits, reason, dataset)
-    return Hdf5Array(
-        path=path,
-        key=key,
-        shape=tuple(dataset.shape),
-        dtype=dataset.dtype,
-        limits=limits,
-        stored=int(dataset.id.get_storage_size()),
-        decoded=_decoded_bytes(dataset),
-    )
+        return RefusedArray(**common, foreign=str(dataset.dtype), reason=reason)
+    if dataset.chunks is not None:
+        return ChunkedArray(
+            **common, chunk=tuple(dataset.chunks), filters=filters, index=_chunks(dataset)
+        )
+    offset = dataset.id.get_offset() or 0  # no rows lie nowhere
+    if offset + dataset.size * dataset.dtype.itemsize > size:
+        raise DataError(path, key, "lies beyond the end of the file: it is damaged")
+    return FlatArray(**common, offset=offset, file_size=size)
 
 
-def _unreadable(dataset: Any) -> str:
+def _unreadable(dataset: Any, filters: tuple[int, ...]) -> str:
     """Why a dataset is not read; empty where it is."""
     if dataset.shape is None:
         return "is an empty dataset without a shape"
@@ -119,56 +112,40 @@ def _unreadable(dataset: Any) -> str:
     if dataset.dtype.hasobject:
         # Their heap is where damaged files send the library into endless loops.
         return "holds texts or rows of varying length; save them with a fixed length"
-    properties = dataset.id.get_create_plist()
-    for index in range(properties.get_nfilters()):
-        number = properties.get_filter(index)[0]
-        if number not in _FILTERS:
-            return f"is compressed by plug-in filter {number}; use gzip or lzf"
-    return _missing(dataset)
-
-
-def _missing(dataset: Any) -> str:
-    """Numbers that were declared and never written would be read as fill values."""
-    if not math.prod(dataset.shape):
-        return ""
-    if dataset.chunks is None:
-        whole = dataset.size * dataset.dtype.itemsize
-        if dataset.id.get_storage_size() < whole:
-            return f"declares shape {dataset.shape} but its numbers were never written"
-        return ""
-    expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
-    there = dataset.id.get_num_chunks()
-    if there < expected:
-        return f"{expected - there} of {expected} chunks of shape {dataset.shape} are missing"
+    if not _plain_type(dataset):
+        return f"holds numbers that have no like in numpy; save them as {dataset.dtype}"
+    if foreign := [number for number in filters if number not in FILTERS]:
+        return f"is compressed by filter {foreign[0]}; use gzip, with or without shuffle"
+    stored = dataset.id.get_storage_size()
+    if dataset.chunks is None and stored < dataset.size * dataset.dtype.itemsize:
+        return f"declares shape {dataset.shape} but its numbers were never written"
+    if dataset.chunks is None and dataset.size and dataset.id.get_offset() is None:
+        return "is stored in compact layout; save it as contiguous or in chunks"
+    if dataset.chunks is not None and math.prod(dataset.shape) and not stored:
+        return f"all chunks of shape {dataset.shape} are missing: they were never written"
     return ""
 
 
-def _decoded_bytes(dataset: Any) -> int:
-    """Bytes that reading all of it decodes: whole chunks, also at the edges."""
-    itemsize = int(dataset.dtype.itemsize)
-    if dataset.chunks is None:
-        return int(dataset.size) * itemsize
-    return int(dataset.id.get_num_chunks() * math.prod(dataset.chunks)) * itemsize
+def _plain_type(dataset: Any) -> bool:
+    """Whether the bytes in the file are those of the numpy type that stands for them."""
+    import h5py
+
+    stored = dataset.id.get_type()
+    if isinstance(stored, h5py.h5t.TypeStringID):
+        return bool(stored.get_size() == dataset.dtype.itemsize)
+    return bool(stored == h5py.h5t.py_create(dataset.dtype, logical=True))
 
 
-@dataclass(kw_only=True)
-class Hdf5Array(StoredArray):
-    """A dataset; the file is opened anew for each block."""
+def _chunks(dataset: Any) -> dict[tuple[int, ...], Chunk]:
+    """Corner of each chunk that was written -> where it lies."""
+    found: dict[tuple[int, ...], Chunk] = {}
 
-    stored: int
-    decoded: int
+    def note(info: Any) -> None:
+        found[tuple(info.chunk_offset)] = Chunk(info.byte_offset, info.size, info.filter_mask)
 
-    def admit(self) -> None:
-        """Refuse a dataset that would be far larger than its bytes in the file."""
-        super().admit()
-        check_expansion(self.path, self.key, (self.decoded,), 1, self.stored, self.limits)
-
-    def read(self, start: int = 0, stop: int | None = None) -> Array:
-        """Rows start ... stop."""
-        first, last = self.span(start, stop)
-        with refusing(self.path, self.key), _opened(self.path) as file:
-            dataset = file[self.key]
-            reason = _unreadable(dataset)
-            if reason or tuple(dataset.shape) != self.shape:
-                raise DataError(self.path, self.key, reason or "changed while it was read")
-            return native(np.asarray(dataset[first:last] if self.shape else dataset[()]))
+    if hasattr(dataset.id, "chunk_iter"):
+        dataset.id.chunk_iter(note)
+    else:  # built against an older HDF5
+        for number in range(dataset.id.get_num_chunks()):
+            note(dataset.id.get_chunk_info(number))
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from ood_toolkit.errors import DataError, MissingDependency
 from ood_toolkit.io.columns import ColumnGroup, group_columns
-from ood_toolkit.io.gate import Limits, check_expansion, readable_file, refusing
+from ood_toolkit.io.gate import Limits, check_expansion, check_names, readable_file, refusing
 from ood_toolkit.io.stored import RefusedArray, StoredArray, stack_text
 from ood_toolkit.outputs import Array
 
@@ -63,6 +63,7 @@ def _open(
     size = readable_file(path).st_size
     with parquet_file(path) as file:
         fields = list(file.schema_arrow)
+        check_names(path, (field.name for field in fields))
         groups = sort(fields)
         return {group.key: _array(path, file, fields, group, size, limits) for group in groups}
 
@@ -88,6 +89,8 @@ def _array(
     import pyarrow as pa
 
     rows = int(file.metadata.num_rows)
+    if rows < 0:
+        raise DataError(path, "", f"declares {rows} rows: it is damaged")
     chosen = [fields[column] for column in group.columns]
     kind = chosen[0].type
     shape: tuple[int, ...] = (rows,)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.flat import FlatArray
-from ood_toolkit.io.gate import Limits, readable_file, refusing
+from ood_toolkit.io.gate import Limits, check_names, readable_file, refusing
 from ood_toolkit.io.stored import RefusedArray, StoredArray
 
 __all__ = ["open_safetensors", "safetensors_metadata"]
@@ -102,6 +102,7 @@ def _header(path: str, raw: bytes) -> dict[str, Any]:
     """The JSON header, every name in it unique."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        check_names(path, (name for name, _ in pairs))
         found = dict(pairs)
         if len(found) != len(pairs):
             names = Counter(name for name, _ in pairs)

@@ -21,6 +21,7 @@ __all__ = ["save_outputs"]
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _ROWS = 4096
+_CHUNK_BYTES = 8 << 20
 
 
 def save_outputs(outputs: Outputs, path: str | Path) -> None:
@@ -114,10 +115,14 @@ def _npy(arrays: Mapping[str, Array], name: str) -> None:
 
 
 def _safetensors(arrays: Mapping[str, Array], name: str) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     with atomic_path(name) as temporary:
-        save_file(dict(arrays), temporary)
+        try:
+            save_file(dict(arrays), temporary)
+        except SafetensorError as reason:
+            raise DataError(name, "", f"cannot be written: {one_line(reason)}") from reason
 
 
 def _torch(arrays: Mapping[str, Array], name: str) -> None:
@@ -158,8 +163,18 @@ def _zarr(arrays: Mapping[str, Array], name: str) -> None:
     with atomic_folder(name) as temporary:
         group = zarr.open_group(store=temporary, mode="w")
         for key, array in arrays.items():
-            # Left out, a chunk of zeros could not be told from a lost one.
-            group.create_array(key, data=array, config={"write_empty_chunks": True})
+            rows = max(1, min(len(array), _CHUNK_BYTES * len(array) // max(1, array.nbytes)))
+            stored = group.create_array(
+                key,
+                shape=array.shape,
+                dtype=array.dtype,
+                chunks=(rows, *(max(1, n) for n in array.shape[1:])),
+                # Left out, a chunk of zeros could not be told from a lost one.
+                config={"write_empty_chunks": True},
+            )
+            # One chunk a call: none is still on its way to the disk when another one fails.
+            for start in range(0, len(array), rows):
+                stored[start : start + rows] = array[start : start + rows]
 
 
 def _parquet(arrays: Mapping[str, Array], name: str) -> None:

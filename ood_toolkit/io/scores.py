@@ -249,6 +249,8 @@ def _typed(cells: list[str]) -> Array:
 
 def _read_jsonl(name: str) -> dict[str, Array]:
     with refusing(name):
+        if os.path.isfile(name) and os.path.getsize(name) == 0:
+            return {}  # a table without rows has no place for the names of its columns
         rows = [row for _, row in json_rows(name, text_source(name, Limits()))]
         if any(row.keys() != rows[0].keys() for row in islice(rows, 1, None)):
             raise DataError(name, "", "rows differ in their keys")

@@ -7,23 +7,22 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ood_toolkit.errors import DataError, MissingDependency
 from ood_toolkit.io.gate import Limits, check_expansion, one_line, refusing
 from ood_toolkit.io.stored import RefusedArray, StoredArray, native
+from ood_toolkit.io.zarr_chunks import ChunkLayout, chunk_layout
 from ood_toolkit.outputs import Array
 
 __all__ = ["is_zarr", "open_zarr"]
 
 _LARGEST_METADATA = 1 << 20
 _DEEPEST = 8
-_CODECS = frozenset(
-    {"bytes", "endian", "gzip", "zstd", "blosc", "crc32c", "transpose", "sharding_indexed"}
-    | {"zlib", "bz2", "lz4", "lzma", "shuffle", "bitround", "delta", "fixedscaleoffset"}
-    | {"numcodecs.zlib", "numcodecs.bz2", "numcodecs.lz4", "numcodecs.shuffle"}
+_ADVICE = (
+    "if it held only the fill value, write the array again with config={'write_empty_chunks': True}"
 )
 
 
@@ -73,50 +72,27 @@ def _metadata(path: str, folder: str) -> dict[str, Any] | None:
     return None
 
 
-def _codec_names(metadata: dict[str, Any]) -> set[str]:
-    """Every codec an array names, also those inside shards."""
-    listed = [*metadata.get("codecs", []), *(metadata.get("filters") or [])]
-    listed.append(metadata.get("compressor"))
-    names = set()
-    for codec in listed:
-        if codec is None:
-            continue
-        names.add(str(codec.get("id") or codec.get("name")))
-        inner = codec.get("configuration") or {}
-        names |= _codec_names({"codecs": inner.get("codecs", [])})
-        names |= _codec_names({"codecs": inner.get("index_codecs", [])})
-    return names
-
-
 def _array(path: str, key: str, limits: Limits) -> StoredArray:
     folder = os.path.join(path, key)
     metadata = _metadata(path, folder) or {}
     shape = tuple(int(n) for n in metadata["shape"])
-    declared = metadata.get("data_type", metadata.get("dtype"))
-    foreign = sorted(_codec_names(metadata) - _CODECS)
-    reason = ""
+    declared = one_line(metadata.get("data_type", metadata.get("dtype")), 40)
+    common: dict[str, Any] = {"path": path, "key": key, "shape": shape, "limits": limits}
+
+    def refused(reason: str) -> RefusedArray:
+        return RefusedArray(**common, dtype=None, foreign=declared, reason=reason)
+
     if declared in ("|O", "object"):
-        reason = "holds Python objects, which are never unpickled; save plain numbers instead"
-    elif foreign:
-        reason = f"uses the codec {foreign[0]!r}; use zstd, gzip or blosc and plain numbers"
-    else:
-        try:
-            opened = _opened(folder)
-        except (ValueError, KeyError, TypeError, NotImplementedError) as cause:
-            reason = f"cannot be read: {one_line(cause)}"
-    if reason:
-        return RefusedArray(
-            path=path,
-            key=key,
-            shape=shape,
-            dtype=None,
-            foreign=one_line(declared, 40),
-            limits=limits,
-            reason=reason,
-        )
-    return ZarrArray(
-        path=path, key=key, shape=shape, dtype=np.dtype(opened.dtype), limits=limits, opened=opened
-    )
+        return refused("holds Python objects, which are never unpickled; save plain numbers")
+    layout = chunk_layout(metadata)
+    if isinstance(layout, str):
+        return refused(layout)
+    try:
+        opened = _opened(folder)
+    except (ValueError, KeyError, TypeError, NotImplementedError) as cause:
+        return refused(f"cannot be read: {one_line(cause)}")
+    dtype = np.dtype(opened.dtype)
+    return ZarrArray(**common, dtype=dtype, opened=opened, layout=layout)
 
 
 def _opened(folder: str) -> Any:
@@ -132,22 +108,25 @@ class ZarrArray(StoredArray):
     """One array of a store."""
 
     opened: Any
+    layout: ChunkLayout
 
     def admit(self) -> None:
-        """Refuse an array with missing chunks, or far larger than its files."""
+        """Refuse missing or damaged chunks, and an array far larger than its files."""
         super().admit()
+        itemsize = self.element.itemsize
         with refusing(self.path, self.key):
             sizes = self._chunk_files()
-            grid, chunk = self._grid()
-            decoded = math.prod(grid) * math.prod(chunk) * self.opened.dtype.itemsize
-            check_expansion(self.path, self.key, (decoded,), 1, sum(sizes.values()), self.limits)
-            self._refuse_missing(grid, sizes)
-
-    def _grid(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """How many files an array has along each axis, and the shape that each one holds."""
-        chunk = tuple(self.opened.shards or self.opened.chunks)
-        grid = tuple(-(-n // c) for n, c in zip(self.shape, chunk, strict=True))
-        return grid, chunk
+            grid = tuple(
+                -(-n // c) for n, c in zip(self.shape, self.layout.file_shape, strict=True)
+            )
+            decoded = math.prod(grid) * math.prod(self.layout.file_shape)
+            stored = sum(sizes.values())
+            check_expansion(self.path, self.key, (decoded,), itemsize, stored, self.limits)
+            if len(sizes) < math.prod(grid):
+                missing = math.prod(grid) - len(sizes)
+                self._refuse(f"{missing} of {math.prod(grid)} chunks are missing; {_ADVICE}")
+            for place in itertools.product(*(range(n) for n in grid)):
+                self._check_chunk(place, sizes, itemsize)
 
     def _chunk_files(self) -> dict[str, int]:
         """Name and size of each file of the array; a link could lead out of the store."""
@@ -155,34 +134,31 @@ class ZarrArray(StoredArray):
         sizes = {}
         for place, folders, files in os.walk(folder):
             for name in (*folders, *files):
-                file = os.path.join(place, name)
-                if os.path.islink(file):
-                    raise DataError(self.path, self.key, f"{name} is a symbolic link")
+                if os.path.islink(os.path.join(place, name)):
+                    self._refuse(f"{name} is a symbolic link; links are not followed")
             for name in files:
-                file = os.path.join(place, name)
-                sizes[os.path.relpath(file, folder).replace(os.sep, "/")] = os.path.getsize(file)
-        return {
-            name: size
-            for name, size in sizes.items()
-            if name.rsplit("/", 1)[-1] not in ("zarr.json", ".zarray", ".zattrs")
-        }
+                if name not in ("zarr.json", ".zarray", ".zattrs"):
+                    file = os.path.join(place, name)
+                    relative = os.path.relpath(file, folder).replace(os.sep, "/")
+                    sizes[relative] = os.path.getsize(file)
+        return sizes
 
-    def _refuse_missing(self, grid: tuple[int, ...], files: dict[str, int]) -> None:
-        """Zarr would read a missing chunk as fill values."""
-        expected = math.prod(grid)
-        advice = (
-            "if it held only the fill value, write the array again with "
-            "config={'write_empty_chunks': True}"
+    def _check_chunk(self, place: tuple[int, ...], sizes: dict[str, int], itemsize: int) -> None:
+        """Zarr would read a missing chunk as fill values and trust a damaged one."""
+        name = self.opened.metadata.encode_chunk_key(place)
+        if name not in sizes:
+            self._refuse(f"chunk {name} is missing; {_ADVICE}")
+        inside = tuple(
+            min(c, n - at * c)
+            for at, c, n in zip(place, self.layout.file_shape, self.shape, strict=True)
         )
-        if len(files) < expected:
-            missing = expected - len(files)
-            raise DataError(
-                self.path, self.key, f"{missing} of {expected} chunks are missing; {advice}"
-            )
-        for place in itertools.product(*(range(n) for n in grid)):
-            name = self.opened.metadata.encode_chunk_key(place)
-            if name not in files:
-                raise DataError(self.path, self.key, f"chunk {name} is missing; {advice}")
+        with open(os.path.join(self.path, self.key, name), "rb") as file:
+            if reason := self.layout.refusal(file, sizes[name], itemsize, inside):
+                advice = f"; {_ADVICE}" if "lacks" in reason else ": it is damaged"
+                self._refuse(f"chunk {name} {reason}{advice}")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise DataError(self.path, self.key, reason)
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Rows start ... stop."""

@@ -211,7 +211,7 @@ class Ranking:
             scores *= 0.25  # so that their range is finite
         oddness = (scores[0] - scores) / (scores[0] - scores[-1])
         of_id, of_ood = (
-            float(oddness @ np.diff(counts)) / int(counts[-1])
+            float((oddness * np.diff(counts)).sum()) / int(counts[-1])
             for counts in (self.id_at_or_above, self.ood_at_or_above)
         )
         return 0.5 * (of_id + 1.0 - of_ood)
