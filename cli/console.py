@@ -20,37 +20,50 @@ def print_json(document: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    title: str = "",
-    left: Sequence[str] = (),
-    sections: Sequence[int] = (),
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()
 ) -> None:
     """A table on stdout.
 
-    Columns named in `left` hold words, the others numbers.  Lines are drawn after the rows
-    whose numbers `sections` holds.  Piped output is plain and as wide as its content.
+    Columns named in `left` hold words, the others numbers.  Piped output is plain and as
+    wide as its content.  On a terminal too narrow for all columns the table is cut into
+    several, each of which begins with the first column; nothing is shortened.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
+    console = Console(highlight=False)
+    room = console.width if console.is_terminal else None
+    for numbers in _fitting([_width(c, rows, i) for i, c in enumerate(columns)], room):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for number in numbers:
+            name = columns[number]
+            table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(row[number] for number in numbers))
         console.width = 10_000
-    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for name in columns:
-        word = name in left
-        table.add_column(name, justify="left" if word else "right", no_wrap=not word)
-    for number, row in enumerate(rows):
-        table.add_row(*row, end_section=number in sections)
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as capture:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
+        with console.capture() as capture:
+            console.print(table)
+        click.echo("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
+
+
+def _width(name: str, rows: Sequence[Sequence[str]], number: int) -> int:
+    """Characters a column takes, with the space around it."""
+    lines = name.split("\n") + [row[number] for row in rows]
+    return max(map(len, lines)) + 3
+
+
+def _fitting(widths: Sequence[int], room: int | None) -> list[list[int]]:
+    """Column numbers of each part of a table: the first column, and what fits beside it."""
+    parts = [[0]]
+    used = widths[0]
+    for number, width in enumerate(widths[1:], start=1):
+        if room is not None and used + width > room and len(parts[-1]) > 1:
+            parts.append([0])
+            used = widths[0]
+        parts[-1].append(number)
+        used += width
+    return parts
 
 
 def shown(value: float | None, *, percent: bool = True) -> str:

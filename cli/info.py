@@ -72,7 +72,7 @@ def _outputs_facts(file: str, files: FileOptions) -> dict[str, Any]:
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import describe
 
-    described = describe(file)
+    described = describe(file, keys=files.keys, as_=files.as_, max_bytes=files.max_bytes)
     found = inspect_outputs(files.load(file, labels="lenient"))
     facts = {
         "file": file,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -58,6 +59,9 @@ cli.add_command(benchmark)
 def main() -> NoReturn:
     """Run the command line and leave with the exit status of the contract."""
     signal.signal(signal.SIGTERM, _leave)
+    # a stream that the caller closed is one that nobody reads
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     debug = "--debug" in sys.argv
     try:
         status = cli.main(standalone_mode=False)
@@ -110,8 +114,10 @@ def _one_line(error: BaseException) -> str:
 
 
 def _say(text: str) -> None:
-    # file names may hold bytes that are no text
-    sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    # file names may hold bytes that are no text; the disk behind stderr may be full
+    with suppress(OSError):
+        sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+        sys.stderr.flush()
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -94,6 +94,7 @@ class FileOptions:
         """Read one record; the head of --head wins over the file's, that over `head`."""
         from dataclasses import replace
 
+        from ood_toolkit.errors import DataError, InputError
         from ood_toolkit.io import load
 
         record = load(
@@ -105,7 +106,12 @@ class FileOptions:
             dtype=self.dtype,
             max_bytes=self.max_bytes,
         )
-        return record if record.head is not None or head is None else replace(record, head=head)
+        if record.head is not None or head is None:
+            return record
+        try:
+            return replace(record, head=head)
+        except InputError as reason:
+            raise DataError(path, "", f"{reason}; the head is another input's") from None
 
 
 _KEYS = ("logits", "features", "labels", "head_weight", "head_bias")

@@ -28,7 +28,7 @@ class LogitSignature:
 
     S = -||(I - P)(z - b)|| / ||z - b||, in [-1, 0]; larger = more like this head's logits.
     P projects on the columns of the weight.  Where the head has at least as many features as
-    classes every logit vector is possible and the score is 0.  It tells altered logits or
+    classes every logit vector is possible and the score is exactly 0.  It tells altered logits or
     another model's from this one's, not unusual inputs.
 
     Parameters
@@ -80,7 +80,9 @@ class LogitSignatureScorer(FittedScorer):
                     located(x, f"logits: row {row} has a masked class; logit_signature needs all")
                 )
             centred = z - bias
-            outside = centred - (centred @ basis) @ basis.T
+            # a head that reaches every logit vector leaves nothing but rounding outside
+            everything = basis.shape[1] == basis.shape[0]
+            outside = 0.0 * centred if everything else centred - (centred @ basis) @ basis.T
             length = np.linalg.norm(centred, axis=1)
             scores[part] = -np.linalg.norm(outside, axis=1) / np.where(length > 0, length, 1.0)
         return scores
