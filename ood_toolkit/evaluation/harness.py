@@ -122,6 +122,11 @@ class Harness:
         for name, x in {self.id_name: self.id_test, **self.ood}.items():
             if len(x) == 0:
                 raise InputError(f"{x.source or name}: has no rows")
+            if x.logits is not None and x.classes != (self.id_test.classes or x.classes):
+                raise InputError(
+                    f"{x.source or name}: {x.classes} classes, but the in-distribution rows have "
+                    f"{self.id_test.classes}; both must come from one classifier"
+                )
 
     def _unmet(self, detector: Detector) -> str:
         row = method_of(detector)

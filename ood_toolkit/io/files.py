@@ -41,6 +41,8 @@ def refuse_same_file(output: str | Path, inputs: Iterable[str | Path]) -> None:
         return
     target = os.path.realpath(name)
     for given in inputs:
+        if os.path.isdir(given) and os.path.realpath(given) == os.path.dirname(target):
+            raise DataError(name, "", f"lies in the input folder {given}; write elsewhere")
         for part in parts_of(os.fspath(given)):
             if part == "-":
                 continue

@@ -1216,8 +1216,11 @@ def test_row_50_output_is_input(folder: Path) -> None:
     for output in (path, folder / "link.npz", folder / "hard.npz", folder / "." / "x.npz"):
         with pytest.raises(DataError, match="also an input"):
             refuse_same_file(output, ["-", path])
+    for output in (path, folder / "scores.csv"):
+        with pytest.raises(DataError, match="lies in the input folder"):
+            refuse_same_file(output, [folder])
     with pytest.raises(DataError, match="also an input"):
-        refuse_same_file(path, [folder])
+        refuse_same_file(path, [folder / "*.npz"])
     refuse_same_file(folder / "y.npz", [path])
 
 

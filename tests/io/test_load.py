@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ood_toolkit.errors import BadParameter, DataError, InputError, ToolkitWarning
-from ood_toolkit.io import describe, file_digest, load, load_head
-from ood_toolkit.outputs import Head
+from ood_toolkit.errors import (
+    BadParameter,
+    DataError,
+    InputError,
+    MissingDependency,
+    ToolkitWarning,
+)
+from ood_toolkit.io import describe, file_digest, load, load_head, save_outputs
+from ood_toolkit.outputs import Head, Outputs
 
 Z = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
 F = np.arange(8, dtype=np.float32).reshape(4, 2) / 3
@@ -396,6 +404,48 @@ def test_file_digest(tmp_path: Path) -> None:
     assert file_digest("-") == ""
     with pytest.raises(DataError, match="no such file"):
         file_digest(tmp_path / "absent.npz")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "library", "extra"),
+    [(".pt", "torch", "torch"), (".parquet", "pyarrow", "parquet")]
+    + [(".h5", "h5py", "hdf5"), (".zarr", "zarr", "zarr")],
+)
+def test_missing_libraries_are_named(
+    suffix: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    save_outputs(Outputs(logits=Z), path)
+    monkeypatch.setitem(sys.modules, library, None)
+    for attempt in (load, lambda p: save_outputs(Outputs(logits=Z), p)):
+        with pytest.raises(MissingDependency, match=rf"pip install 'ood_toolkit\[{extra}\]'"):
+            attempt(path)
+
+
+IMPORTS = """
+import sys
+from ood_toolkit.io import load, load_scores, save_outputs, save_scores
+
+for path in sys.argv[1:]:
+    save_outputs(load(path), path)
+save_scores({"msp": [0.5]}, sys.argv[1] + ".jsonl")
+load_scores(sys.argv[1] + ".jsonl")
+heavy = {"torch", "pyarrow", "h5py", "zarr", "numcodecs", "sklearn", "scipy", "pandas"}
+print(sorted(heavy & sys.modules.keys()))
+"""
+
+
+def test_light_formats_import_no_heavy_library(tmp_path: Path) -> None:
+    paths = [tmp_path / f"x{suffix}" for suffix in (".npy", ".npz", ".safetensors", ".csv")]
+    for path in paths:
+        save_outputs(Outputs(logits=Z), path)
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORTS, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "[]\n"
 
 
 @pytest.mark.skipif(not DATA, reason="OOD_TOOLKIT_DATA is not set")

@@ -1,0 +1,1 @@
+"""The documentation site, and the files that are derived from the catalogue."""

@@ -1,0 +1,157 @@
+"""`info` and `methods`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ood_toolkit_cli.names import METHOD_NAMES
+
+import ood_toolkit as ood
+from tests.cli.running import save, tool
+
+
+def test_what_an_outputs_file_holds(files: Path) -> None:
+    test = ood.load(files / "test.npz")
+    facts = tool("info", files / "test.npz", "--json").document
+    assert (facts["kind"], facts["format"], facts["rows"], facts["classes"]) == (
+        "outputs", "npz", 120, 5,
+    )  # fmt: skip
+    assert facts["accuracy"] == (test.logits.argmax(axis=1) == test.labels).mean()
+    assert facts["range_features"] == [test.features.min(), test.features.max()]
+    assert facts["range_logits"] == [test.logits.min(), test.logits.max()]
+    arrays = {a["key"]: a for a in facts["arrays"]}
+    assert arrays["features"] == {
+        "key": "features", "read_as": "features", "shape": "120 x 10", "dtype": "float64",
+    }  # fmt: skip
+    assert {"logits", "labels", "head_weight", "head_bias"} <= set(arrays)
+    assert facts["warnings"] == []
+
+
+def test_the_table_says_the_same(files: Path) -> None:
+    run = tool("info", files / "test.npz")
+    assert (run.status, run.err) == (0, "")
+    for words in ("120", "features", "120 x 10", "float64", "accuracy"):
+        assert words in run.out
+
+
+def test_keys_that_are_not_read_are_listed(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npz", logits=np.eye(3), epoch=np.array([7]))
+    arrays = {a["key"]: a["read_as"] for a in tool("info", path, "--json").document["arrays"]}
+    assert arrays == {"logits": "logits", "epoch": "(ignored)"}
+
+
+def test_other_keys_are_taken_where_the_user_says(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npz", z=np.eye(3), w=np.ones((3, 4)))
+    facts = tool("info", path, "--logits-key", "z", "--features-key", "w", "--json").document
+    assert {a["key"]: a["read_as"] for a in facts["arrays"]} == {"z": "logits", "w": "features"}
+
+
+def test_what_looks_wrong_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(50, 4)).astype(np.float32)
+    features = rng.normal(size=(50, 6))
+    logits[7] = logits[3]
+    logits[9] = logits[3]
+    features[:, 2] = 1.5
+    path = save(tmp_path / "x.npz", logits=logits, features=features, labels=np.full(50, -1))
+    run = tool("info", path, "--json")
+    facts = run.document
+    assert facts["duplicate_rows"] == 2
+    assert facts["constant_features"] == 1
+    assert facts["unknown_labels"] == 50
+    assert "accuracy" not in facts
+    assert any("1 of 6 columns are constant" in w for w in facts["warnings"])
+    assert any("2 rows repeat an earlier row" in w for w in facts["warnings"])
+    assert "Warning: features: 1 of 6 columns are constant" in tool("info", path).err
+
+
+def test_saturation_is_measured_in_the_file_s_own_type(tmp_path: Path) -> None:
+    # 20 nats apart: one-hot in float32, not in float64
+    logits = np.array([[20.0, 0.0], [1.0, 0.0]])
+    for dtype, share in ((np.float32, 0.5), (np.float64, 0.0)):
+        path = save(tmp_path / "x.npz", logits=logits.astype(dtype))
+        assert tool("info", path, "--json").document["saturated_softmax"] == share
+
+
+def test_a_row_that_cannot_be_scored_is_named_not_refused(tmp_path: Path) -> None:
+    logits = np.zeros((6, 3))
+    logits[4, 1] = np.nan
+    features = np.zeros((6, 2))
+    features[5, 0] = np.inf
+    run = tool("info", save(tmp_path / "x.npz", logits=logits, features=features), "--json")
+    assert run.status == 0
+    warnings = " ".join(run.document["warnings"])
+    assert "logits: row 4" in warnings
+    assert "features: row 5" in warnings
+
+
+def test_shards_are_described_as_one(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for i in range(3):
+        save(tmp_path / "parts" / f"{i}.npz", logits=np.eye(4) + i)
+    for path in (tmp_path / "parts", tmp_path / "parts" / "*.npz"):
+        facts = tool("info", path, "--json").document
+        assert (facts["rows"], facts["classes"]) == (12, 4)
+        assert facts["arrays"][0]["shape"] == "12 x 4"
+
+
+def test_a_folder_without_shards_and_a_missing_file(tmp_path: Path) -> None:
+    run = tool("info", tmp_path)
+    assert run.status == 3
+    assert "holds no file of a known format" in run.error
+    run = tool("info", tmp_path / "nowhere.npz")
+    assert run.error == f"{tmp_path / 'nowhere.npz'}: no such file"
+
+
+def test_a_head_alone_is_no_outputs_file(tmp_path: Path) -> None:
+    run = tool("info", save(tmp_path / "head.npz", W=np.eye(3), b=np.zeros(3)))
+    assert run.status == 3
+    assert "head.npz" in run.error
+
+
+def test_what_a_detector_file_holds(files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "d.safetensors"
+    tool("fit", files / "train.npz", "-m", "knn", "--set", "k=7", "--tpr", "0.9",
+         "--id-val", files / "val.npz", "-o", out)  # fmt: skip
+    facts = tool("info", out, "--json").document
+    assert (facts["kind"], facts["method"], facts["toolkit"]) == (
+        "detector",
+        "knn",
+        ood.__version__,
+    )
+    assert facts["parameters"] == {"k": 7, "normalize": True}
+    assert facts["dims"] == 10
+    assert facts["fitted_on"]["rows"] == 300
+    assert facts["threshold"]["tpr"] == 0.9
+    assert "knn" in tool("info", out).out
+
+
+def test_safetensors_outputs_are_outputs(files: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    ood.save_outputs(ood.load(files / "test.npz"), path)
+    assert tool("info", path, "--json").document["kind"] == "outputs"
+
+
+def test_methods_lists_the_catalogue() -> None:
+    rows = tool("methods", "--json").document
+    assert [row["name"] for row in rows] == [method.name for method in ood.methods()]
+    assert len(rows) >= 23
+    for row, method in zip(rows, ood.methods(), strict=True):
+        assert row["needs"] == list(method.needs)
+        assert row["fits"] == method.fits
+        assert row["reference"] == method.reference
+        assert {p["name"]: p["default"] for p in row["parameters"]} == {
+            p.name: p.default for p in method.parameters
+        }
+
+
+def test_the_table_of_methods_names_each() -> None:
+    run = tool("methods")
+    assert (run.status, run.err) == (0, "")
+    first_words = {line.split()[0] for line in run.out.splitlines() if line.strip()}
+    assert {method.name for method in ood.methods()} <= first_words
+
+
+def test_shell_completion_knows_every_method() -> None:
+    assert tuple(method.name for method in ood.methods()) == METHOD_NAMES

@@ -1,0 +1,265 @@
+"""The command as a process: signals, pipes, streams, odd names and odd surroundings."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ood_toolkit as ood
+from tests.cli.running import TOOL, csv_rows, save, spawn, tool
+
+LONG = 3_000_000
+"""Rows whose scores take seconds to write."""
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "long.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(LONG, 2)).astype(np.float32))
+    return path
+
+
+def wait_for(found: object, process: subprocess.Popen[bytes]) -> None:
+    assert callable(found)
+    for _ in range(6000):
+        if found():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("waited a minute for nothing")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGINT, 130, b"Interrupted\n"), (signal.SIGTERM, 143, b""), (signal.SIGKILL, -9, b"")],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_a_run_that_is_stopped_leaves_the_old_file(
+    number: signal.Signals, status: int, said: bytes, long_file: Path, tmp_path: Path
+) -> None:
+    """Stopped while the table is being written."""
+    out = tmp_path / "scores.csv"
+    out.write_text("old")
+
+    def half_written() -> bool:
+        return any(p.stat().st_size for p in tmp_path.glob(".*.partial"))
+
+    with spawn("score", long_file, "-m", "msp", "-o", out) as process:
+        wait_for(half_written, process)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout, stderr) == (status, b"", said)
+    assert out.read_text() == "old"
+    if number != signal.SIGKILL:  # which no process can tidy up after
+        assert os.listdir(tmp_path) == ["scores.csv"]
+
+
+def test_a_run_that_waits_for_its_input_can_be_interrupted() -> None:
+    with spawn("score", "-", "-m", "msp", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"a,b\n" + b"1,2\n" * 100_000)  # returns when most of it was read
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert (process.stdout.read(), process.stderr.read()) == (b"", b"Interrupted\n")
+
+
+def test_a_reader_that_has_enough_is_no_error(long_file: Path) -> None:
+    with spawn("score", long_file, "-m", "msp") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"index,prediction,msp\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told(files: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run([TOOL, "score", files / "test.npz", "-m", "msp"], stdout=full,
+                             stderr=subprocess.PIPE, check=False)  # fmt: skip
+    assert run.returncode == 3
+    assert run.stderr == b"Error: No space left on device\n"
+
+
+def test_streams_that_are_closed_stop_nothing(files: Path, tmp_path: Path) -> None:
+    command = f"'{TOOL}' score '{files / 'test.npz'}' -m msp -o '{tmp_path / 's.csv'}' >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    assert (tmp_path / "s.csv").exists()
+    command = f"'{TOOL}' methods >&-"
+    run = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+SURROUNDINGS = {
+    "nothing set": {},
+    "C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "Turkish": {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},
+    "dumb and narrow": {"COLUMNS": "1", "TERM": "dumb", "NO_COLOR": "1", "HOME": "/nowhere"},
+    "one thread": {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+}
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_surroundings_change_nothing(name: str, files: Path) -> None:
+    arguments = ["evaluate", "--id", files / "test.npz", "--ood", f"far/ö={files / 'far.npz'}",
+                 "-m", "energy,msp", "--bootstrap", "20"]  # fmt: skip
+    expected = tool(*arguments)
+    run = subprocess.run([TOOL, *map(os.fspath, arguments)], env=SURROUNDINGS[name],
+                         stdin=subprocess.DEVNULL, capture_output=True, check=False)  # fmt: skip
+    assert (run.returncode, run.stderr) == (expected.status, b"") == (0, b"")
+    out = run.stdout.decode("utf-8", "replace")
+    if name != "C locale":  # whose letters are ASCII
+        assert out == expected.out
+    assert [c for c in out if c.isdigit()] == [c for c in expected.out if c.isdigit()]
+
+
+@pytest.mark.parametrize(
+    ("environment", "colours"),
+    [({"TERM": "xterm-256color"}, True), ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+     ({"TERM": "dumb", "COLUMNS": "1"}, False)],
+)  # fmt: skip
+def test_a_terminal_of_any_kind_shows_the_table(
+    environment: dict[str, str], colours: bool, files: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    arguments = ["evaluate", "--id", files / "test.npz", "--ood", f"a={files / 'far.npz'}",
+                 "-m", "energy", "--bootstrap", "0"]  # fmt: skip
+    with spawn(*arguments, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while part := os.read(ours, 65536):
+                shown += part
+        except OSError:  # how a terminal says that the other side has left
+            pass
+        assert process.wait(timeout=60) == 0
+    os.close(ours)
+    assert b"Traceback" not in shown
+    if environment.get("COLUMNS") != "1":
+        assert b"energy" in shown
+    has_colour = any(code in shown for code in (b"\x1b[1m", b"\x1b[3", b"\x1b[9"))
+    assert has_colour or not colours
+    if "NO_COLOR" in environment:
+        assert b"\x1b[3" not in shown
+
+
+NAMES = [b"-test.npz", b"n\xff\xfe.npz", "🦉 owl.npz".encode(), b"a\nb.npz", b"x" * 251 + b".npz"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["dash", "bytes", "emoji", "newline", "long"])
+def test_files_of_any_name_are_read_and_named(name: bytes, files: Path, tmp_path: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_bytes(
+        (files / "logits.npz").read_bytes()
+    )
+    expected = tool("score", files / "logits.npz", "-m", "msp")
+    command = [os.fsencode(TOOL), b"score", b"-m", b"msp", b"--", name, name]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
+    lines = run.stdout.decode("utf-8", "strict").count("\n")
+    assert lines >= 241
+    if b"\n" not in name and b"\xff" not in name:
+        rows = csv_rows(run.stdout.decode())
+        assert {r[0] for r in rows[1:]} == {name.decode()}
+        assert [r[1:] for r in rows[1:121]] == csv_rows(expected.out)[1:]
+    # and where it cannot be read, that is one line
+    missing = subprocess.run([*command[:-2], b"no" + name[2:]], cwd=tmp_path, capture_output=True,
+                             check=False)  # fmt: skip
+    assert missing.returncode == 3
+    assert missing.stderr.count(b"\n") == 1
+    assert missing.stderr.startswith(b"Error: no")
+
+
+def test_text_may_come_from_a_pipe(files: Path, tmp_path: Path) -> None:
+    logits = ood.load(files / "logits.npz").logits
+    text = "\n".join(",".join(map(repr, row)) for row in logits.tolist()) + "\n"
+    expected = tool("score", files / "logits.npz", "-m", "energy")
+    run = subprocess.run([TOOL, "score", "-", "-m", "energy"], input=text, text=True,
+                         capture_output=True, check=True)  # fmt: skip
+    assert run.stdout == expected.out
+    pipe = tmp_path / "pipe.npz"
+    os.mkfifo(pipe)
+    refused = tool("score", pipe, "-m", "energy")
+    assert refused.status == 3
+    assert "pipe" in refused.error
+
+
+def test_an_unexpected_error_is_one_line_unless_debugged(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("ood_toolkit.io.load.open_source", broken)
+    run = tool("score", files / "test.npz", "-m", "msp")
+    assert run.status == 3
+    assert run.error.startswith("unexpected RuntimeError: first line second line; ")
+    with pytest.raises(RuntimeError):
+        tool("score", files / "test.npz", "-m", "msp", "--debug")
+
+
+def test_memory_that_is_not_there_is_told(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ood_toolkit.io.load.open_source", hungry)
+    run = tool("score", files / "test.npz", "-m", "msp")
+    assert run.status == 3
+    assert run.error.startswith("not enough memory")
+
+
+MISSING = [
+    ("pyarrow", "parquet", ["-o", "scores.parquet"], None),
+    ("pyarrow", "parquet", [], "x.parquet"),
+    ("h5py", "hdf5", [], "x.h5"),
+    ("zarr", "zarr", [], "x.zarr"),
+    ("torch", "torch", [], "x.pt"),
+]
+
+
+@pytest.mark.parametrize(("library", "extra", "options", "name"), MISSING)
+def test_a_library_that_is_not_installed_is_named_with_its_command(
+    library: str, extra: str, options: list[str], name: str | None, files: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    source = files / "logits.npz"
+    if name is not None:
+        source = tmp_path / name
+        ood.save_outputs(ood.load(files / "logits.npz"), source)
+    before = sorted(tmp_path.rglob("*"))
+    for module in [m for m in sys.modules if m.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, library, None)
+    run = tool("score", source, "-m", "msp", *options)
+    assert run.status == 5
+    assert run.error.endswith(f"needs {library}: pip install 'ood_toolkit[{extra}]'")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_version_and_help() -> None:
+    run = tool("--version")
+    assert (run.status, run.out) == (0, f"ood-toolkit {ood.__version__}\n")
+    for command in ("methods", "info", "score", "fit", "evaluate", "errors", "benchmark"):
+        run = tool(command, "--help")
+        assert (run.status, run.err) == (0, "")
+        assert "--json" in run.out
+    assert tool("nonsense").status == 2
+    assert tool().status == 2
+
+
+def test_verbose_and_quiet(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npz", logits=np.full((3, 2), 0.5))
+    assert "Warning: " in tool("score", path, "-m", "msp", "-v").err
+    assert tool("score", path, "-m", "msp", "-q").err == ""

@@ -1,0 +1,274 @@
+"""The documentation is current, complete and true: what it shows is run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from numpydoc.validate import validate
+
+import ood_toolkit
+from docs.generate import derived
+from docs.reference_pages import constant_docstring, is_data, public_modules, public_objects
+from ood_toolkit.detectors import registered
+from ood_toolkit.errors import ToolkitError
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+ENTRIES = [entry for entries in public_objects().values() for entry in entries]
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(ood_toolkit.__path__, "ood_toolkit.")
+)
+
+
+@pytest.mark.parametrize("path", list(derived()), ids=str)
+def test_a_derived_file_is_current(path: Path) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert text == derived()[path], f"{path} is out of date; run `make generated`"
+
+
+def test_every_public_object_is_in_the_reference() -> None:
+    listed = set()
+    for page in (ROOT / "docs" / "api").glob("*.rst"):
+        for name in re.findall(r"^\.\. (?:auto\w+|py:data):: (\S+)$", page.read_text(), re.M):
+            module, _, attribute = name.rpartition(".")
+            listed.add(id(getattr(importlib.import_module(module), attribute)))
+    assert len(listed) > 100
+    for module in public_modules():
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not isinstance(value, ModuleType) and not name.startswith("__"):
+                assert id(value) in listed, f"{module.__name__}.{name}"
+
+
+def test_every_detector_is_public() -> None:
+    for row in registered():
+        assert getattr(ood_toolkit, row.detector.__name__) is row.detector
+
+
+# Codes of numpydoc: see https://numpydoc.readthedocs.io, "Validation".
+ALWAYS = {"GL06", "GL07", "GL08", "SS01", "SS03", "SS04", "SS06", "PR02"}
+"""A one-line sentence; known sections in order; no parameter that does not exist."""
+CALLED = {"PR01", "RT01"}
+"""Every parameter and what is returned."""
+SHOWN = {"EX01"}
+"""An example."""
+
+
+def wanted(path: str, value: Any) -> set[str]:
+    """What the docstring of a public object must have, by how it is used."""
+    module = path.rpartition(".")[0]
+    if inspect.isfunction(value):
+        user = module in ("ood_toolkit", "ood_toolkit.metrics", "ood_toolkit.datasets")
+        return ALWAYS | CALLED | SHOWN if user else ALWAYS
+    built = module == "ood_toolkit" and not issubclass(value, ToolkitError | Warning)
+    return ALWAYS | {"PR01"} | SHOWN if built else ALWAYS
+
+
+@pytest.mark.parametrize(("path", "value"), ENTRIES, ids=[path for path, _ in ENTRIES])
+def test_a_public_object_is_documented(path: str, value: Any) -> None:
+    if is_data(value):
+        assert constant_docstring(path)
+        return
+    found = [f"{code} {text}" for code, text in validate(path)["errors"]]
+    assert [error for error in found if error[:4] in wanted(path, value)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name: str) -> None:
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_examples_are_found() -> None:
+    found = [doctest.DocTestFinder().find(importlib.import_module(name)) for name in MODULES]
+    assert sum(bool(test.examples) for tests in found for test in tests) > 60
+
+
+# What pages link to and call
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    anchors = set(re.findall(r"^\(([\w-]+)\)=$", text, re.M))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http://", "https://")) and target not in anchors:
+            assert (page.parent / target.partition("#")[0]).exists(), target
+    for target in re.findall(r"\{doc\}`(?:[^`<]*<)?([\w/-]+)>?`", text):
+        assert any((page.parent / f"{target}{suffix}").exists() for suffix in (".md", ".rst"))
+
+
+def test_every_page_is_in_the_contents() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = {
+        line
+        for contents in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL)
+        for line in contents.split("\n")
+        if line and not line.startswith(":")
+    }
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert listed == pages | {"api/index"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    from ood_toolkit_cli.main import cli
+
+    blocks = re.findall(r"^```.*?^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    shell = "\n".join(blocks).replace("\\\n", " ")
+    for called, rest in re.findall(r"ood-toolkit ([a-z]+)([^|&;\n`]*)", shell):
+        command = cli.commands[called]
+        options = {name for parameter in command.params for name in parameter.opts}
+        for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", rest):
+            assert option in options | {"--help"}, f"ood-toolkit {called} {option}"
+
+
+def test_make_targets_exist() -> None:
+    made = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text("utf-8"), re.M):
+            assert re.search(rf"^{target}:", made, re.M), f"{page.name}: make {target}"
+
+
+HELP = """
+import sys
+from ood_toolkit_cli.main import cli, main
+sys.argv = ["ood-toolkit", *sys.argv[1:]]
+try:
+    main()
+finally:
+    loaded = {"numpy", "numba", "scipy", "sklearn", "torch"} & set(sys.modules)
+    assert not loaded, loaded
+"""
+
+
+def command_names() -> list[str]:
+    from ood_toolkit_cli.main import cli
+
+    return ["", *cli.commands]
+
+
+@pytest.mark.parametrize("command", command_names())
+def test_help_is_quick(command: str) -> None:
+    """It exits 0 and loads no numerical library."""
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *command.split(), "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+# The README, run as written
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the README's commands read, and may be written to."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "data").symlink_to(ROOT / "data")
+    return folder
+
+
+def blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+def sessions() -> list[tuple[str, str]]:
+    """Each command of the README's console blocks with the output below it."""
+    pairs = []
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            lines = part.replace("\\\n", " ").split("\n")
+            pairs.append((lines[0], "\n".join(lines[1:])))
+    return pairs
+
+
+def agree(said: str, printed: str) -> bool:
+    """Equal words; numbers may differ by one in the last digit that is printed.
+
+    Another BLAS rounds a last bit otherwise, and a rank may turn.
+    """
+    got, expected = said.split(), printed.split()
+    return len(got) == len(expected) and all(map(near, got, expected))
+
+
+def near(got: str, expected: str) -> bool:
+    if got == expected:
+        return True
+    try:
+        unit = 10.0 ** -len(expected.partition(".")[2])
+        return len(got) == len(expected) and abs(float(got) - float(expected)) < 1.001 * unit
+    except ValueError:
+        return False
+
+
+def test_numbers_are_compared_to_the_last_digit() -> None:
+    assert agree("msp 91.24\n", " msp 91.23")
+    assert not agree("msp 91.25", "msp 91.23")
+    assert not agree("msp 91.23 1", "msp 91.23")
+    assert not agree("energy 91.23", "msp 91.23")
+
+
+@pytest.mark.xdist_group("readme")
+def test_readme_shell(workplace: Path) -> None:
+    folder = Path(sys.executable).parent
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "COLUMNS")}
+    assert len(sessions()) >= 4
+    for command, printed in sessions():
+        assert "ood-toolkit" in shlex.split(command)
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=workplace,
+            env={**environment, "PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        assert agree(done.stdout, printed), f"$ {command}\n{done.stdout}"
+
+
+class Agreeing(doctest.OutputChecker):
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        return agree(got, want)
+
+
+@pytest.mark.xdist_group("readme")
+def test_readme_python(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    names: dict[str, Any] = {}
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(checker=Agreeing())
+    assert blocks("pycon")
+    for number, block in enumerate(blocks("pycon")):
+        test = parser.get_doctest(block, names, f"README block {number}", "README.md", 0)
+        said: list[str] = []
+        # the second block goes on where the first ends
+        failed, tried = runner.run(test, out=said.append, clear_globs=False)
+        names = test.globs
+        assert tried
+        assert failed == 0, "".join(said)
+
+
+def test_readme_says_which_python() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = typing.cast(str, project["requires-python"]).removeprefix(">=")
+    assert f"Python {needed} or newer" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (needed, project["license"]) == ("3.11", "BSD-3-Clause")
