@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import rich_click as click
 
@@ -33,7 +33,22 @@ click.rich_click.COMMAND_GROUPS = {
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class ReaderLeft(Exception):
+    """Whoever read our output, `head` say, has what it wanted."""
+
+
+class Commands(click.RichGroup):
+    """The group; click itself would leave with status 1 when a reader has left."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that the context names."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderLeft from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ood_toolkit", message="%(prog)s %(version)s")
 def cli() -> None:
     """How sure is a prediction, does the input belong, when to abstain.
@@ -64,7 +79,7 @@ def main() -> NoReturn:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     debug = "--debug" in sys.argv
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="ood-toolkit", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as leaving:
         status = leaving.exit_code
@@ -76,8 +91,7 @@ def main() -> NoReturn:
             raise
         _say("Interrupted")
         status = INTERRUPTED
-    except BrokenPipeError:
-        # the reader, `head` say, has what it wanted: leave without a word
+    except (ReaderLeft, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (Exception, MemoryError) as error:

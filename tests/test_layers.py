@@ -179,10 +179,15 @@ def top_names(tree: ast.Module) -> set[str]:
 
 
 def exported(tree: ast.Module) -> list[str] | None:
+    """What `__all__` lists; None where there is none."""
+    names: list[str] | None = None
     for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return [str(name) for name in ast.literal_eval(node.value)]
-    return None
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "__all__":
+            value = getattr(node, "value", None)
+            assert isinstance(value, ast.List), "__all__ must be a list of names"
+            names = (names or []) + [str(name) for name in ast.literal_eval(value)]
+    return names
 
 
 def untold(module: Module) -> list[str]:

@@ -70,18 +70,26 @@ ColumnGroup(key='logits', columns=(2, 1), matrix=True)]
             numbered.setdefault(_SINGULAR.get(base, base), {})[int(match["index"])] = column
         else:
             single.append(ColumnGroup(name, (column,), False))
-    groups = single + [_matrix(path, base, columns) for base, columns in numbered.items()]
+    groups = single + [
+        g for base, found in numbered.items() for g in _block(path, base, names, found)
+    ]
     if any(len(group.columns) > 1 for group in groups):
         return groups
     return _classes(names, numeric, groups)
 
 
-def _matrix(path: str, base: str, columns: dict[int, int]) -> ColumnGroup:
+def _block(
+    path: str, base: str, names: Sequence[str], columns: dict[int, int]
+) -> list[ColumnGroup]:
+    """Numbered columns as one matrix; as arrays of their own where they only look numbered."""
     missing = next((i for i in range(len(columns)) if i not in columns), None)
-    if missing is not None and (base == "" or known_name(base)):
-        name = f"{base}_{missing}" if base else str(missing)
-        raise DataError(path, name, "this column is missing; columns count from 0 without gaps")
-    return ColumnGroup(base, tuple(columns[i] for i in sorted(columns)), True)
+    if base == "" or known_name(base):
+        if missing is not None:
+            name = f"{base}_{missing}" if base else str(missing)
+            raise DataError(path, name, "this column is missing; columns count from 0 without gaps")
+    elif missing is not None or len(columns) == 1:
+        return [ColumnGroup(names[column], (column,), False) for column in columns.values()]
+    return [ColumnGroup(base, tuple(columns[i] for i in sorted(columns)), True)]
 
 
 def _classes(

@@ -71,9 +71,9 @@ def floats(stored: StoredArray, name: str, word: np.dtype | None) -> Array:
         return _read(stored).astype(word)
     advice = f"save {name} as float16, bfloat16, float32 or float64"
     if blob:
-        advice = "if it is bfloat16, say so with dtype='bfloat16'"
+        advice = "if it is bfloat16, say so with --dtype (dtype=) bfloat16"
     elif dtype.kind in "iu":
-        advice = f"if these are quantised {name}, convert them with dtype='float32'"
+        advice = f"if these are quantised {name}, convert them with --dtype (dtype=) float32"
     raise DataError(
         stored.path, stored.key, f"{name} of dtype {stored.type_name} cannot be used; {advice}"
     )

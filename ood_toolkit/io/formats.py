@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import Limits, check_names, readable_file
 from ood_toolkit.io.hdf5 import open_hdf5
-from ood_toolkit.io.jsonl import open_jsonl
+from ood_toolkit.io.jsonl import json_arrays, open_jsonl
 from ood_toolkit.io.magic import check_magic, looks_like
 from ood_toolkit.io.npy import open_npy
 from ood_toolkit.io.npz import open_npz
 from ood_toolkit.io.parquet import open_parquet
 from ood_toolkit.io.safetensors_file import open_safetensors
 from ood_toolkit.io.stored import StoredArray
-from ood_toolkit.io.text import open_csv, open_tsv
+from ood_toolkit.io.text import open_csv, open_tsv, table_arrays, text_source
 from ood_toolkit.io.torch_file import open_torch
 from ood_toolkit.io.zarr_folder import is_zarr, open_zarr
 
@@ -57,7 +58,16 @@ FORMATS: dict[str, Format] = {
 }
 """Suffix -> format."""
 
-_STREAMS = (_CSV, _TSV, _JSONL)
+
+def _open_stream(path: str, limits: Limits) -> dict[str, StoredArray]:
+    """Text from a pipe: JSON lines begin with a brace, anything else is CSV."""
+    content = text_source(path, limits)
+    if isinstance(content, bytes) and content.lstrip().startswith(b"{"):
+        return json_arrays(path, content, limits)
+    return table_arrays(path, content, ",", limits)
+
+
+_STREAM = Format("text stream", _open_stream)
 
 
 def suffix_format(path: str) -> Format | None:
@@ -66,7 +76,7 @@ def suffix_format(path: str) -> Format | None:
 
 
 def format_of(path: str) -> Format:
-    """The format of a file, by its suffix; standard input is CSV.
+    """The format of a file, by its suffix; a pipe without one carries text.
 
     Raises
     ------
@@ -74,12 +84,14 @@ def format_of(path: str) -> Format:
         If the suffix is not one of the list, with a hint from the file's first bytes.
     """
     if path == "-":
-        return _CSV
+        return _STREAM
     if os.path.isdir(path) and is_zarr(path):
         return _ZARR
     found = suffix_format(path)
     if found is not None:
         return found
+    if _is_pipe(path):
+        return _STREAM
     size = readable_file(path).st_size
     with open(path, "rb") as file:
         guess = looks_like(file.read(512), size)
@@ -92,21 +104,18 @@ def format_of(path: str) -> Format:
 def open_arrays(path: str, limits: Limits) -> tuple[Format, dict[str, StoredArray]]:
     """The format of one file and every array in it, none of them read."""
     file_format = format_of(path)
-    if file_format is not _ZARR and not _is_stream(path):
+    text_in_a_pipe = file_format in (_STREAM, _CSV, _TSV, _JSONL) and _is_pipe(path)
+    if file_format is not _ZARR and not text_in_a_pipe:
         readable_file(path)
         check_magic(path, file_format.name)
-    elif file_format not in (*_STREAMS, _ZARR):
-        readable_file(path)  # says that a pipe can only be text
     arrays = file_format.open(path, limits)
     check_names(path, arrays)
     return file_format, arrays
 
 
-def _is_stream(path: str) -> bool:
+def _is_pipe(path: str) -> bool:
     """Whether a path is standard input or a pipe, which can be read only once."""
-    if path == "-":
-        return True
     try:
-        return not os.path.isdir(path) and not os.path.isfile(path) and os.path.exists(path)
-    except ValueError:
+        return path == "-" or stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
         return False

@@ -82,7 +82,10 @@ def refusing(path: str, key: str = "") -> Iterator[None]:
         said = one_line(reason) or type(reason).__name__
         if isinstance(reason, MemoryError):
             said = "it claims more memory than there is"
-        raise DataError(path, key, f"cannot be read, it may be damaged: {said}") from reason
+        said = f"cannot be read, it may be damaged: {said}"
+        if isinstance(reason, OSError) and reason.errno in (errno.EACCES, errno.EPERM):
+            said = _cannot_open(path, reason)
+        raise DataError(path, key, said) from reason
 
 
 def readable_file(path: str) -> os.stat_result:
@@ -159,18 +162,19 @@ def check_allocation(path: str, key: str, count: int) -> None:
 
 
 def check_expansion(
-    path: str, key: str, shape: tuple[int, ...], itemsize: int, stored: int, limits: Limits
+    path: str, key: str, shape: tuple[int, ...], declared: int, stored: int, limits: Limits
 ) -> None:
     """Refuse an array that is far larger than the bytes it is made from.
 
     Parameters
     ----------
-    shape, itemsize : tuple of int, int
+    shape : tuple of int
         What the file declares.
+    declared : int
+        Bytes that reading it takes, chunks at the edges counted whole.
     stored : int
         Bytes of the file that hold the array.
     """
-    declared = math.prod(shape) * itemsize
     if limits.max_bytes is not None:
         return  # the user drew the line; StoredArray.admit holds it
     if declared > MAP_FROM and declared > EXPANSION * stored:
@@ -178,5 +182,5 @@ def check_expansion(
             path,
             key,
             f"{size_text(stored)} in the file claim to be {size_text(declared)} of shape "
-            f"{shape}; if you trust it, allow that with max_bytes={declared}",
+            f"{shape}; if you trust it, allow that with --max-bytes (max_bytes=) {declared}",
         )

@@ -14,7 +14,6 @@ from ood_toolkit.io.stored import RefusedArray, StoredArray
 
 __all__ = ["open_hdf5"]
 
-_DEEPEST = 8
 _MOST_OBJECTS = 10_000
 
 
@@ -23,7 +22,7 @@ def open_hdf5(path: str, limits: Limits) -> dict[str, StoredArray]:
     size = readable_file(path).st_size
     with refusing(path), _opened(path) as file:
         _check_end(path, size)
-        return dict(_walk(path, file, "", size, limits))
+        return dict(_walk(path, file, "", size, limits, set()))
 
 
 def _opened(path: str) -> Any:
@@ -50,12 +49,16 @@ def _check_end(path: str, size: int) -> None:
 
 
 def _walk(
-    path: str, group: Any, prefix: str, size: int, limits: Limits
+    path: str, group: Any, prefix: str, size: int, limits: Limits, seen: set[int]
 ) -> Iterator[tuple[str, StoredArray]]:
     import h5py
 
-    if prefix.count("/") > _DEEPEST or len(group) > _MOST_OBJECTS:
-        raise DataError(path, prefix, "groups are nested too deeply or hold too much")
+    address = h5py.h5o.get_info(group.id).addr
+    if address in seen:
+        raise DataError(path, prefix, "a group is linked twice; links must not form loops")
+    seen.add(address)
+    if len(group) > _MOST_OBJECTS or len(seen) > _MOST_OBJECTS:
+        raise DataError(path, prefix, f"holds more than {_MOST_OBJECTS} objects")
     names = list(group)
     check_names(path, names)
     for name in names:
@@ -73,7 +76,7 @@ def _walk(
             continue
         item = group[name]
         if isinstance(item, h5py.Group):
-            yield from _walk(path, item, f"{key}/", size, limits)
+            yield from _walk(path, item, f"{key}/", size, limits, seen)
         elif isinstance(item, h5py.Dataset):
             yield key, _dataset(path, key, item, size, limits)
 

@@ -101,9 +101,8 @@ class ChunkedArray(StoredArray):
         super().admit()
         corners = list(self._corners(0, self.shape[0]))
         stored = sum(chunk.size for chunk in self.index.values())
-        decoded = len(self.index) * math.prod(self.chunk)
-        itemsize = self.element.itemsize
-        check_expansion(self.path, self.key, (decoded,), itemsize, stored, self.limits)
+        decoded = len(self.index) * math.prod(self.chunk) * self.element.itemsize
+        check_expansion(self.path, self.key, self.shape, decoded, stored, self.limits)
         if missing := sum(corner not in self.index for corner in corners):
             raise DataError(
                 self.path,

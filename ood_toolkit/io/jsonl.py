@@ -16,14 +16,18 @@ from ood_toolkit.io.stored import StoredArray, stack_text
 from ood_toolkit.io.text import TextSource, numbered_lines, parse_number, text_source
 from ood_toolkit.outputs import Array
 
-__all__ = ["json_rows", "open_jsonl"]
+__all__ = ["json_arrays", "json_rows", "open_jsonl"]
 
 _BLOCK = 1024
 
 
 def open_jsonl(path: str, limits: Limits) -> dict[str, StoredArray]:
     """One array a key; the first row says which keys there are and how long each list is."""
-    source = text_source(path, limits)
+    return json_arrays(path, text_source(path, limits), limits)
+
+
+def json_arrays(path: str, source: TextSource, limits: Limits) -> dict[str, StoredArray]:
+    """Arrays of JSON lines, wherever their text comes from."""
     shapes: dict[str, tuple[int, ...]] = {}
     texts: set[str] = set()
     rows = 0

@@ -93,15 +93,15 @@ def choose(
                     path,
                     "",
                     f"{_listed(present)} could each be the {name}; say which with "
-                    f"keys={{{name!r}: …}}",
+                    f"--{name}-key (keys=)",
                 )
             chosen[name] = free[present[0]]
     for key, array in free.items():
         name = known_name(key) or ""
         if name.startswith("layers/"):
             chosen.setdefault(name, array)
-    for name, array in choose_head(free).items():
-        chosen.setdefault(name, array)
+    if "head_weight" not in chosen:
+        chosen |= choose_head(free)
     if not any(name in _DATA or name.startswith("layers/") for name in chosen):
         chosen[as_] = _bare(path, arrays, chosen)
     return chosen
@@ -147,7 +147,7 @@ def _bare(path: str, arrays: Mapping[str, StoredArray], chosen: Chosen) -> Store
         path,
         "",
         f"holds {_listed(arrays)} but no logits and no features; rename them, or say which "
-        "is which with keys={'logits': …}",
+        "is which with --logits-key or --features-key (keys=)",
     )
 
 

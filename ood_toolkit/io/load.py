@@ -44,7 +44,8 @@ def load(
     path : str or Path
         ``.npy .npz .safetensors .pt .pth .parquet .h5 .hdf5 .zarr .csv .tsv .jsonl``, or a
         folder or glob pattern of such files of one format, which are joined in the order of
-        their names; ``"-"`` reads CSV from standard input.
+        their names; ``"-"`` reads CSV or JSON
+        lines from standard input.
     head : Head, str or Path, optional
         The last layer, or a file that holds it; wins over one in `path`.
     keys : mapping of str to str, optional
@@ -181,7 +182,9 @@ def load_head(
     for canonical, key in wanted.items():
         if key not in arrays:
             raise DataError(name, key, f"no such array for the {canonical}")
-    chosen = choose_head(arrays) | {k: arrays[v] for k, v in wanted.items()}
+    chosen = {name: arrays[key] for name, key in wanted.items()}
+    if "head_weight" not in chosen:
+        chosen = choose_head(arrays) | chosen
     if "head_weight" not in chosen:
         if len(arrays) != 1:
             raise DataError(

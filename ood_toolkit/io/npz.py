@@ -110,9 +110,7 @@ class CompressedMember(StoredArray):
         """Refuse a bomb before a byte of it is inflated."""
         super().admit()
         stored = self.member.compress_size
-        check_expansion(
-            self.path, self.key, self.shape, self.header.dtype.itemsize, stored, self.limits
-        )
+        check_expansion(self.path, self.key, self.shape, self.nbytes, stored, self.limits)
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Rows start ... stop."""

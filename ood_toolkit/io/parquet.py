@@ -147,8 +147,8 @@ class ParquetArray(StoredArray):
     def admit(self) -> None:
         """Refuse a table that would be far larger than its file."""
         super().admit()
-        itemsize = max(1, self.element.itemsize)
-        check_expansion(self.path, self.key, self.shape, itemsize, self.file_size, self.limits)
+        declared = max(self.nbytes, self.shape[0])
+        check_expansion(self.path, self.key, self.shape, declared, self.file_size, self.limits)
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Rows start ... stop."""

@@ -38,7 +38,7 @@ def stack_text(
                 path,
                 key,
                 f"one text has {longest} characters, which makes {size_text(takes)} for "
-                f"{rows} rows; shorten it or allow max_bytes={takes}",
+                f"{rows} rows; shorten it or allow --max-bytes (max_bytes=) {takes}",
             )
     return np.array(found, dtype=f"<U{longest}")
 
@@ -93,7 +93,7 @@ class StoredArray(ABC):
             raise DataError(
                 self.path,
                 self.key,
-                f"takes {size_text(self.nbytes)}, more than max_bytes={most} allows",
+                f"takes {size_text(self.nbytes)}, more than --max-bytes (max_bytes=) {most} allows",
             )
 
     @abstractmethod

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO
+from typing import cast
 
 import numpy as np
 
@@ -23,10 +23,12 @@ from ood_toolkit.io.keys import known_name
 from ood_toolkit.io.stored import StoredArray, stack_text
 from ood_toolkit.outputs import Array
 
-__all__ = ["TextSource", "numbered_lines", "open_csv", "open_tsv", "parse_number", "text_source"]
+__all__ = ["TextSource", "numbered_lines", "open_csv", "open_tsv", "parse_number"]
+__all__ += ["table_arrays", "text_source"]
 
 _LONGEST_LINE = 64 << 20
 _BLOCK = 1024
+_PIECE = 1 << 20
 _OTHER_DIALECT = re.compile(r"\s*[-+]?\d.*[,;]")
 
 TextSource = str | bytes
@@ -37,7 +39,7 @@ def text_source(path: str, limits: Limits) -> TextSource:
     """What to read lines from: `-` is standard input, a pipe is drained into memory."""
     with refusing(path):
         if path == "-":
-            return _drain(path, sys.stdin.buffer, limits)
+            return _drain(path, cast(io.BufferedReader, sys.stdin.buffer), limits)
         if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
             with open(path, "rb") as stream:
                 return _drain(path, stream, limits)
@@ -45,14 +47,17 @@ def text_source(path: str, limits: Limits) -> TextSource:
         return path
 
 
-def _drain(path: str, stream: IO[bytes], limits: Limits) -> bytes:
+def _drain(path: str, stream: io.BufferedReader, limits: Limits) -> bytes:
     most = limits.max_bytes or available_memory() // 4
-    content = stream.read(most + 1)
-    if len(content) > most:
-        raise DataError(path, "", f"more than {most} bytes came through the pipe; use a file")
+    content = bytearray()
+    # A piece at a time: inside one large read an interrupt would not be seen.
+    while piece := stream.read1(_PIECE):
+        content += piece
+        if len(content) > most:
+            raise DataError(path, "", f"more than {most} bytes came through the pipe; use a file")
     if not content:
         raise DataError(path, "", "is empty")
-    return content
+    return bytes(content)
 
 
 def numbered_lines(path: str, source: TextSource) -> Iterator[str]:
@@ -106,16 +111,18 @@ def _numbers(cells: list[str]) -> list[float]:
 
 def open_csv(path: str, limits: Limits) -> dict[str, StoredArray]:
     """Arrays of a comma-separated table."""
-    return _open(path, ",", limits)
+    return table_arrays(path, text_source(path, limits), ",", limits)
 
 
 def open_tsv(path: str, limits: Limits) -> dict[str, StoredArray]:
     """Arrays of a tab-separated table."""
-    return _open(path, "\t", limits)
+    return table_arrays(path, text_source(path, limits), "\t", limits)
 
 
-def _open(path: str, delimiter: str, limits: Limits) -> dict[str, StoredArray]:
-    source = text_source(path, limits)
+def table_arrays(
+    path: str, source: TextSource, delimiter: str, limits: Limits
+) -> dict[str, StoredArray]:
+    """Arrays of a delimited table, wherever its text comes from."""
     table = Table(path, source, delimiter)
     with refusing(path):
         names, rows = table.scan()

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -100,7 +101,9 @@ def _opened(folder: str) -> Any:
         import zarr
     except ImportError as reason:
         raise MissingDependency("zarr", "zarr", f"reading {folder}") from reason
-    return zarr.open_array(store=folder, mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on types that another Zarr may not read
+        return zarr.open_array(store=folder, mode="r")
 
 
 @dataclass(kw_only=True)
@@ -119,9 +122,9 @@ class ZarrArray(StoredArray):
             grid = tuple(
                 -(-n // c) for n, c in zip(self.shape, self.layout.file_shape, strict=True)
             )
-            decoded = math.prod(grid) * math.prod(self.layout.file_shape)
+            decoded = math.prod(grid) * math.prod(self.layout.file_shape) * itemsize
             stored = sum(sizes.values())
-            check_expansion(self.path, self.key, (decoded,), itemsize, stored, self.limits)
+            check_expansion(self.path, self.key, self.shape, decoded, stored, self.limits)
             if len(sizes) < math.prod(grid):
                 missing = math.prod(grid) - len(sizes)
                 self._refuse(f"{missing} of {math.prod(grid)} chunks are missing; {_ADVICE}")

@@ -9,7 +9,7 @@ import numba
 
 from ood_toolkit.kernels._cache import use_careful_cache
 
-__all__ = ["exact_kernel", "kernel", "parallel_kernel"]
+__all__ = ["exact_kernel", "inline_kernel", "kernel", "parallel_kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,6 +39,11 @@ def kernel(function: Function) -> Function:
 def exact_kernel(function: Function) -> Function:
     """Compile a serial kernel that does every operation as written, in the order written."""
     return _compile(function)
+
+
+def inline_kernel(function: Function) -> Function:
+    """Mark a step that is compiled as a part of every kernel that calls it."""
+    return cast(Function, numba.njit(forceinline=True, **_OPTIONS)(function))
 
 
 def parallel_kernel(function: Function) -> Function:

@@ -161,9 +161,8 @@ def _finish_runs(keys: Array, scratch: Array, least: np.uint64, shift: np.uint64
         while end < n and (np.uint64(keys[end]) - least) >> shift == prefix:
             end += 1
         if end - begin > _SHORT_RUN:
-            # At most 32 bits are left to sort by, so these digits are the last.
-            base = least + (prefix << shift)
-            _sort_digits(keys[begin:end], scratch[begin:end], base, np.uint64(0), _DIGITS)
+            # At most 32 bits below the prefix are left to sort by: the lowest four digits.
+            _sort_digits(keys[begin:end], scratch[begin:end], least, np.uint64(0), _DIGITS)
         else:
             _insert(keys, begin, end)
         begin = end

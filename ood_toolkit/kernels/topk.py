@@ -8,29 +8,26 @@ type, a number that is never above the true key, and one that is never below it:
 
 A row is dropped only where its `low` is above the `high` of k others, so the rows that
 stay hold the k nearest.  Where too many stay (near-duplicates, ties) their distances
-decide.  Every distance comes from `_fill_distances`, so a pair has one value.
+decide.  Every distance comes from `fill_distances`, so a pair has one value.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.kernels._jit import kernel
+from ood_toolkit.kernels.distances import fill_distances
 
 __all__ = ["SEGMENT", "BankRows", "Candidates", "QueryRows", "nearest", "shortlist"]
 
 SEGMENT = 64
 """Columns tested at once; candidates need room for that many more."""
 
-PANEL = 1024
 GROUPS_PER_NEIGHBOR = 3
 """Groups of bank rows, for each neighbour wanted, whose least members set a first limit."""
-
-_SAFE_LEAST, _SAFE_MOST = 1e-280, 1e300
 
 
 class BankRows(NamedTuple):
@@ -89,22 +86,29 @@ class Candidates(NamedTuple):
     ----------
     low : (q, capacity) array of T
         Lower bounds of keys; capacity is at least 2 k + 2 SEGMENT.
-    index : (q, capacity) int64 array
+    row : (q, capacity) int64 array
         Bank rows, ascending.
-    count : (q,) int64 array
+    size : (q,) int64 array
         How many of a row's entries are in use.
     limit : (q,) array of T
         A bank row becomes a candidate only where its `low` is below.
     """
 
     low: npt.NDArray[Any]
-    index: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
     limit: npt.NDArray[Any]
 
 
 @kernel
-def shortlist(tile, first, k, bank, queries, found):  # type: ignore[no-untyped-def]
+def shortlist(
+    tile: npt.NDArray[Any],
+    first: int,
+    k: int,
+    bank: BankRows,
+    queries: QueryRows,
+    found: Candidates,
+) -> None:
     """(q, m) products with bank rows first ... first + m - 1 -> updates `found`.
 
     Tiles come in ascending order of `first`, a multiple of SEGMENT; -inf in a tile leaves
@@ -116,24 +120,19 @@ def shortlist(tile, first, k, bank, queries, found):  # type: ignore[no-untyped-
     longest = bank.longest[first // SEGMENT :]
     least = np.empty(GROUPS_PER_NEIGHBOR * k, floors.dtype)
     for i in range(tile.shape[0]):
+        slope, low, row = queries.slope[i], found.low[i], found.row[i]
         if found.limit[i] == np.inf and columns >= 2 * least.size:
-            _least_of_groups(tile[i], floors, norms, queries.slope[i], bank.blur, least)
+            _least_of_groups(tile[i], floors, norms, slope, bank.blur, least)
             _lower_limit(i, _kth_least(least.astype(np.float64), k), bank, queries, found)
-    for panel in range(0, columns, PANEL):
-        stop = min(panel + PANEL, columns)
-        for i in range(tile.shape[0]):
-            slope, low, index = queries.slope[i], found.low[i], found.index[i]
-            n, done = found.count[i], panel
-            while done < stop:
-                limit = found.limit[i]
-                n, done = _scan(
-                    tile[i], floors, norms, longest, slope, limit, done, stop, first, low, index, n
-                )
-                if n + SEGMENT > capacity:
-                    n = _prune(i, n, k, bank, queries, found)
-                    if n > (k + capacity) // 2:
-                        n = _settle(i, n, k, bank, queries, found, np.empty(n))
-            found.count[i] = n
+        n, done = found.size[i], 0
+        while done < columns:
+            limit = found.limit[i]
+            n, done = _scan(tile[i], floors, norms, longest, slope, limit, done, first, low, row, n)
+            if n + SEGMENT > capacity:
+                n = _prune(i, n, k, bank, queries, found)
+                if n > (k + capacity) // 2:
+                    n = _settle(i, n, k, bank, queries, found, np.empty(n))
+        found.size[i] = n
 
 
 @kernel
@@ -153,13 +152,13 @@ def _least_of_groups(products, floors, norms, slope, blur, least):  # type: igno
 
 
 @kernel
-def _scan(products, floors, norms, longest, slope, limit, start, stop, first, low, index, n):  # type: ignore[no-untyped-def]
+def _scan(products, floors, norms, longest, slope, limit, start, first, low, row, n):  # type: ignore[no-untyped-def]
     """Append columns start ... of a row, (m,), whose `low` is below the limit to n candidates.
 
     Stops at the end of the row or where the candidates are full; returns how many there
     are and the column to go on from.
     """
-    for at in range(start, stop, SEGMENT):
+    for at in range(start, products.size, SEGMENT):
         product, floor = products[at : at + SEGMENT], floors[at : at + SEGMENT]
         above = limit + slope * longest[at // SEGMENT]
         hits = np.float32(0.0)  # a sum of floats, because the compiler makes vectors of it
@@ -170,38 +169,45 @@ def _scan(products, floors, norms, longest, slope, limit, start, stop, first, lo
         for j in range(at, min(at + SEGMENT, products.size)):
             bound = floors[j] - products[j] - slope * norms[j]
             if bound < limit:
-                low[n], index[n] = bound, first + j
+                low[n], row[n] = bound, first + j
                 n += 1
         if n + SEGMENT > low.size:
             return n, at + SEGMENT
-    return n, stop
+    return n, products.size
 
 
 @kernel
-def nearest(k, bank, queries, found, distances, indices):  # type: ignore[no-untyped-def]
+def nearest(
+    k: int,
+    bank: BankRows,
+    queries: QueryRows,
+    found: Candidates,
+    distances: npt.NDArray[np.float64],
+    indices: npt.NDArray[np.int64],
+) -> None:
     """Candidates of q queries -> fills (q, k) bank indices, ascending, and distances."""
-    for i in range(found.count.size):
-        n = found.count[i]
+    for i in range(found.size.size):
+        n = found.size[i]
         if n > k:
             n = _prune(i, n, k, bank, queries, found)
         distance = np.empty(n)
         _settle(i, n, k, bank, queries, found, distance)
-        distances[i], indices[i] = distance[:k], found.index[i, :k]
+        distances[i], indices[i] = distance[:k], found.row[i, :k]
 
 
 @kernel
 def _prune(i, n, k, bank, queries, found):  # type: ignore[no-untyped-def]
     """Drop candidates of query i that k others are proven to beat; returns how many stay."""
-    low, index, slope = found.low[i], found.index[i], np.float64(queries.slope[i])
+    low, row, slope = found.low[i], found.row[i], np.float64(queries.slope[i])
     high = np.empty(n)
     for j in range(n):
-        norm = np.float64(bank.norm[index[j]])
+        norm = np.float64(bank.norm[row[j]])
         high[j] = np.float64(low[j]) + 2.0 * slope * norm + bank.blur * norm * norm
     _lower_limit(i, _kth_least(high, k), bank, queries, found)
     limit, kept = found.limit[i], 0
     for j in range(n):
         if low[j] < limit:
-            low[kept], index[kept] = low[j], index[j]
+            low[kept], row[kept] = low[j], row[j]
             kept += 1
     return kept
 
@@ -212,8 +218,8 @@ def _settle(i, n, k, bank, queries, found, distance):  # type: ignore[no-untyped
 
     `distance`, (n,), is filled: its first k are those of the candidates kept.
     """
-    low, index = found.low[i], found.index[i]
-    _fill_distances(i, index[:n], bank, queries, distance)
+    low, row = found.low[i], found.row[i]
+    fill_distances(queries.rows[i], bank.rows, row[:n], distance)
     kth = _kth_least(distance.copy(), k)
     ties = k
     for j in range(n):
@@ -224,7 +230,7 @@ def _settle(i, n, k, bank, queries, found, distance):  # type: ignore[no-untyped
         if distance[j] == kth:
             ties -= 1
         if distance[j] < kth or (distance[j] == kth and ties >= 0):
-            low[kept], index[kept], distance[kept] = low[j], index[j], distance[j]
+            low[kept], row[kept], distance[kept] = low[j], row[j], distance[j]
             kept += 1
     half = 0.5 * (kth * bank.scale) ** 2 * (1.0 + bank.grain)
     _lower_limit(i, half - queries.half[i], bank, queries, found)
@@ -263,54 +269,3 @@ def _kth_least(values, k):  # type: ignore[no-untyped-def]
         else:
             break
     return values[wanted]
-
-
-@kernel
-def _fill_distances(i, index, bank, queries, distance):  # type: ignore[no-untyped-def]
-    """Euclidean distances of query i to the bank rows `index`, in float64.  (n,) -> fills (n,).
-
-    Four rows at a time, because reading rows here and there is what takes time.
-    """
-    query, rows, last = queries.rows[i], bank.rows, index.size - 1
-    for j in range(0, index.size, 4):
-        four = (
-            index[j],
-            index[min(j + 1, last)],
-            index[min(j + 2, last)],
-            index[min(j + 3, last)],
-        )
-        squares = _four_squares(query, rows[four[0]], rows[four[1]], rows[four[2]], rows[four[3]])
-        for m in range(min(4, index.size - j)):
-            if _SAFE_LEAST < squares[m] < _SAFE_MOST:
-                distance[j + m] = math.sqrt(squares[m])
-            else:
-                distance[j + m] = _scaled_distance(query, rows[four[m]])
-
-
-@kernel
-def _four_squares(query, a, b, c, d):  # type: ignore[no-untyped-def]
-    """Squared distances of a query to four rows; each is summed alike.  (D,) x 5 -> 4 floats."""
-    sum_a, sum_b, sum_c, sum_d = 0.0, 0.0, 0.0, 0.0
-    for j in range(query.size):
-        to_a, to_b = query[j] - np.float64(a[j]), query[j] - np.float64(b[j])
-        to_c, to_d = query[j] - np.float64(c[j]), query[j] - np.float64(d[j])
-        sum_a += to_a * to_a
-        sum_b += to_b * to_b
-        sum_c += to_c * to_c
-        sum_d += to_d * to_d
-    return sum_a, sum_b, sum_c, sum_d
-
-
-@kernel
-def _scaled_distance(a, b):  # type: ignore[no-untyped-def]
-    """The same where squares leave the range of float64.  (D,), (D,) -> float."""
-    largest = 0.0
-    for j in range(a.size):
-        largest = max(largest, abs(a[j] - np.float64(b[j])))
-    if largest == 0.0 or largest == np.inf:
-        return largest
-    total = 0.0
-    for j in range(a.size):
-        ratio = (a[j] - np.float64(b[j])) / largest
-        total += ratio * ratio
-    return largest * math.sqrt(total)

@@ -1,9 +1,9 @@
 """An exact nearest-neighbour search: products in blocks, then distances in float64.
 
-The candidates of a query come from matrix products in the bank's own type, with a proven
-bound on their rounding (`ood_toolkit.kernels.topk`); only rows that the bound cannot
-exclude are measured, in float64, from the rows as given.  What is returned is therefore
-what measuring every pair would return, whatever the blocks, the batch or the threads.
+Matrix products in the bank's own type, with a proven bound on their rounding, exclude
+almost every row (`ood_toolkit.kernels.topk`); the rest are measured in float64, from the
+rows as given.  What is returned is what measuring every pair would return, whatever the
+blocks, the batch or the threads.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.errors import InputError
-from ood_toolkit.neighbors.placement import Placement, row_blocks
-from ood_toolkit.neighbors.sweep import bank_rows, candidate_capacity, query_step, sweep
+from ood_toolkit.neighbors.placement import row_blocks
+from ood_toolkit.neighbors.prepared import MOST_COLUMNS, PreparedBank
+from ood_toolkit.neighbors.sweep import query_step, sweep
 from ood_toolkit.neighbors.workers import Workers, thread_count
 from ood_toolkit.outputs import FLOATS, Array
 
@@ -43,20 +44,16 @@ class Neighbors:
 class NeighborIndex:
     """A bank of rows, ready for exact Euclidean nearest-neighbour search.
 
-    Made by `build`.  The bank is kept as given and must not change afterwards; a moved
-    copy is kept beside it only where its entries are mostly a common offset, or too small
-    or too large for products in their type.
+    Made by `build`.  The bank is not copied where it is contiguous float32 or float64, and
+    must not change afterwards.  A moved copy is kept beside it only where its rows are
+    mostly a common offset, or too small or too large to be squared in their type.
 
     Attributes
     ----------
     bank : (M, D) array of float32 or float64
         The rows searched.
-    rows : (M, D) array of the bank's type
-        What products are taken of: the bank in the coordinates of `placement`.
-    placement : Placement
-        Those coordinates.
-    squared_norms : (M,) float64 array
-        Of `rows`.
+    prepared : PreparedBank
+        What products are taken of.
 
     Examples
     --------
@@ -68,9 +65,7 @@ class NeighborIndex:
     """
 
     bank: Array
-    rows: Array
-    placement: Placement
-    squared_norms: npt.NDArray[np.float64]
+    prepared: PreparedBank
 
     @classmethod
     def build(cls, bank: Any) -> NeighborIndex:
@@ -79,26 +74,29 @@ class NeighborIndex:
         Parameters
         ----------
         bank : (M, D) array of float
-            float64 is searched by float64 products, any other type as float32.
+            Searched by float64 products where it is float64, else as float32.
+
+        Returns
+        -------
+        NeighborIndex
+            Ready to search; the same bits whatever the memory layout of `bank`.
 
         Raises
         ------
         InputError
-            If the bank is not a non-empty matrix of finite floats.
+            If the bank is not a matrix of finite floats with rows and columns.
         """
-        bank = _matrix("bank", bank)
-        if 0 in bank.shape:
-            raise InputError(f"bank must have rows and columns, got shape {bank.shape}")
-        wide = np.float64 if bank.dtype.newbyteorder("=") == np.float64 else np.float32
-        bank = np.ascontiguousarray(bank, dtype=wide)
-        _check_finite("bank", bank)
-        placement = Placement.of(bank)
-        rows = placement.move(bank)
-        squared_norms = np.empty(len(rows))
+        given = _matrix("bank", bank)
+        if 0 in given.shape or given.shape[1] > MOST_COLUMNS:
+            raise InputError(
+                f"bank must have rows and 1 ... {MOST_COLUMNS} columns, got shape {given.shape}"
+            )
+        wide = np.float64 if given.dtype.newbyteorder("=") == np.float64 else np.float32
+        rows = np.ascontiguousarray(given, dtype=wide).view()
+        rows.setflags(write=False)
         for part in row_blocks(rows):
-            block = rows[part].astype(np.float64)
-            squared_norms[part] = np.einsum("ij,ij->i", block, block)
-        return cls(_read_only(bank), _read_only(rows), placement, _read_only(squared_norms))
+            _check_finite("bank", rows[part], part.start)
+        return cls(rows, PreparedBank.of(rows))
 
     def __len__(self) -> int:
         return len(self.bank)
@@ -118,60 +116,69 @@ class NeighborIndex:
         Returns
         -------
         Neighbors
-            Distances and indices, (N, min(k, available)).
+            Distances and indices, (N, min(k, M)), or (N, min(k, M - 1)) where a row is
+            left out for any query.
 
         Raises
         ------
         InputError
             If shapes disagree, k is below 1, or a query holds NaN or infinity.
         """
-        queries = _matrix("queries", queries)
-        if queries.shape[1] != self.bank.shape[1]:
+        given = _matrix("queries", queries)
+        if given.shape[1] != self.bank.shape[1]:
             raise InputError(
-                f"queries have {queries.shape[1]} columns but the bank has {self.bank.shape[1]}"
+                f"queries have {given.shape[1]} columns but the bank has {self.bank.shape[1]}"
             )
         if k < 1:
             raise InputError(f"k must be 1 or larger, got {k}")
-        without = _exclusions(exclude, len(queries), len(self))
-        k = min(int(k), len(self) - bool((without >= 0).any()))
-        found = Neighbors(
-            np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.int64)
-        )
+        left_out = _exclusions(exclude, len(given), len(self))
+        k = min(int(k), len(self) - bool((left_out >= 0).any()))
+        found = Neighbors(np.empty((len(given), k)), np.empty((len(given), k), dtype=np.int64))
         if k == 0:
             return found
-        described = bank_rows(self.bank, self.squared_norms, self.placement.scale)
-        step = query_step(queries.shape[1], candidate_capacity(k, len(self)))
+        step = query_step(k, self.bank.shape)
         with Workers(thread_count()) as workers:
-            for start in range(0, len(queries), step):
+            for start in range(0, len(given), step):
                 part = slice(start, start + step)
-                block = np.array(queries[part], dtype=np.float64, order="C")
+                block = np.array(given[part], dtype=np.float64, order="C")
                 _check_finite("queries", block, start)
                 sweep(
+                    self.prepared,
                     block,
-                    without[part],
-                    self.rows,
-                    described,
-                    self.placement,
+                    left_out[part],
                     found.distances[part],
                     found.indices[part],
                     workers,
                 )
         return found
 
-    def kth_distance(
-        self, queries: Any, k: int, *, exclude: Any = None
-    ) -> npt.NDArray[np.float64]:
-        """Distance to the k-th nearest bank row, to the last one where there are fewer.  (N,).
+    def kth_distance(self, queries: Any, k: int, *, exclude: Any = None) -> npt.NDArray[np.float64]:
+        """Distance to the k-th nearest bank row; to the last one where there are fewer.
+
+        Parameters
+        ----------
+        queries : (N, D) array of float
+            As in `search`.
+        k : int
+            As in `search`.
+        exclude : (N,) array of int, optional
+            As in `search`.
+
+        Returns
+        -------
+        (N,) float64 array
+            0 or more; larger is farther from the bank.
 
         Raises
         ------
         InputError
-            As `search`, and where `exclude` leaves no row.
+            As in `search`, and where `exclude` leaves no row.
         """
         found = self.search(queries, k, exclude=exclude)
         if found.distances.shape[1] == 0:
-            raise InputError("no neighbour is left: the bank has one row, and it is excluded")
-        return found.distances[:, -1]
+            raise InputError("no neighbour is left: the bank's only row is excluded; add rows")
+        last: npt.NDArray[np.float64] = found.distances[:, -1].copy()
+        return last
 
 
 def _matrix(name: str, values: Any) -> Array:
@@ -186,11 +193,11 @@ def _matrix(name: str, values: Any) -> Array:
     return array
 
 
-def _check_finite(name: str, block: Array, start: int = 0) -> None:
+def _check_finite(name: str, block: Array, start: int) -> None:
     finite = np.isfinite(block).all(axis=1)
     if not finite.all():
         row = start + int(np.argmin(finite))
-        raise InputError(f"{name}: row {row} holds NaN or infinity; remove or repair it")
+        raise InputError(f"{name}: row {row} holds NaN or infinity; repair or remove it")
 
 
 def _exclusions(exclude: Any, queries: int, bank: int) -> npt.NDArray[np.int64]:
@@ -199,17 +206,12 @@ def _exclusions(exclude: Any, queries: int, bank: int) -> npt.NDArray[np.int64]:
     rows = np.asarray(exclude)
     if rows.dtype.kind not in "iu" or rows.shape != (queries,):
         raise InputError(
-            f"exclude must be ({queries},) integers, one a query, "
+            f"exclude must be ({queries},) integers, one for each query, "
             f"got {rows.dtype} of shape {rows.shape}"
         )
     outside = (rows < -1) | (rows >= bank)
     if outside.any():
         at = int(np.argmax(outside))
         raise InputError(f"exclude: row {at} is {rows[at]}, expected -1 ... {bank - 1}")
-    return rows.astype(np.int64)
-
-
-def _read_only(array: Array) -> Array:
-    view = array.view()
-    view.setflags(write=False)
-    return view
+    chosen: npt.NDArray[np.int64] = rows.astype(np.int64)
+    return chosen

@@ -35,11 +35,11 @@ def thread_count() -> int:
 
 
 class Workers:
-    """A pool of threads for as long as the `with` block lasts."""
+    """The calling thread and its helpers, for as long as the `with` block lasts."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads)
+        self._helpers = ThreadPoolExecutor(max(1, threads - 1))  # starts none before it must
 
     def __enter__(self) -> Workers:
         return self
@@ -50,14 +50,13 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.shutdown()
+        self._helpers.shutdown()
 
     def share_out(self, work: Callable[[slice], None], rows: int) -> None:
         """Call `work` on slices that cover 0 ... rows; returns when all are done."""
         step = max(_LEAST_SHARE, -(-rows // self._threads))
-        parts = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
-        if len(parts) == 1:
-            work(parts[0])
-            return
-        for task in [self._pool.submit(work, part) for part in parts]:
+        *handed_over, own = (slice(start, start + step) for start in range(0, rows, step))
+        tasks = [self._helpers.submit(work, part) for part in handed_over]
+        work(own)
+        for task in tasks:
             task.result()

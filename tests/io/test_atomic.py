@@ -33,6 +33,28 @@ def test_the_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+def test_bytes_reach_the_disk_before_the_name_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        steps.append(("folder", 0) if stat.S_ISDIR(status.st_mode) else ("file", status.st_size))
+
+    replace = os.replace
+
+    def note_and_replace(source: str, target: str) -> None:
+        steps.append(("replace", 0))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", note_and_replace)
+    with atomic_write(tmp_path / "x") as file:
+        file.write(b"12345")
+    assert steps == [("file", 5), ("replace", 0), ("folder", 0)]
+
+
 @pytest.mark.parametrize("reason", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_the_old_file_and_nothing_else(
     reason: type[BaseException], tmp_path: Path

@@ -383,7 +383,7 @@ def fortran_order(folder: Path) -> Any:
     return written(folder, "x.npy", npy_bytes(np.asfortranarray(Z))), Z
 
 
-@refused(21, "|V2", "dtype='bfloat16'")
+@refused(21, "|V2", "--dtype (dtype=) bfloat16")
 def two_byte_blobs(folder: Path) -> Path:
     return written(folder, "x.npy", npy_bytes(Z.astype(ml_dtypes.bfloat16)))
 
@@ -414,12 +414,12 @@ def bomb(folder: Path) -> Path:
     return path
 
 
-@refused(22, "claim to be 76.3 MiB", "max_bytes=80000000")
+@refused(22, "claim to be 76.3 MiB of shape (20000, 1000)", "--max-bytes")
 def npz_bomb(folder: Path) -> Path:
     return bomb(folder)
 
 
-@refused(22, "more than max_bytes=1000000", max_bytes=1_000_000)
+@refused(22, "76.3 MiB, more than --max-bytes", max_bytes=1_000_000)
 def npz_bomb_beyond_what_is_allowed(folder: Path) -> Path:
     return bomb(folder)
 
@@ -469,7 +469,7 @@ def bad_crc_deflated(folder: Path) -> Path:
     return _flipped(folder, zipfile.ZIP_DEFLATED)
 
 
-@refused(26, "'first', 'second'", "keys=")
+@refused(26, "'first', 'second'", "--logits-key")
 def several_arrays_no_known_key(folder: Path) -> Path:
     return npz(folder, first=Z, second=Z)
 
@@ -985,6 +985,17 @@ def jsonl_from_a_pipe(folder: Path) -> Any:
     return _pipe(folder / "x.jsonl", text), NUMBERS
 
 
+@works(46)
+def csv_from_a_pipe_without_a_suffix(folder: Path) -> Any:
+    return _pipe(folder / "63", ROWS_OF_TEXT.encode()), NUMBERS
+
+
+@works(46)
+def jsonl_from_a_pipe_without_a_suffix(folder: Path) -> Any:
+    text = b'{"logits": [0.5, 1.5]}\n{"logits": [-Infinity, 0.002]}\n'
+    return _pipe(folder / "63", text), NUMBERS
+
+
 @refused(46, "a pipe", ".csv")
 def npy_from_a_pipe(folder: Path) -> Path:
     os.mkfifo(folder / "x.npy")
@@ -1030,7 +1041,7 @@ def name_with_leading_dash(folder: Path) -> Any:
 # --- 58, 62, 64, 65: values that reading decides on --------------------------------------
 
 
-@refused(58, "int8", "dtype='float32'")
+@refused(58, "int8", "--dtype (dtype=) float32")
 def int8_logits(folder: Path) -> Path:
     return written(folder, "x.npy", npy_bytes(np.array([[1, -2], [3, 4]], np.int8)))
 

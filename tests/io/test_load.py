@@ -69,6 +69,17 @@ def test_a_weight_never_takes_the_bias_of_another_pair(tmp_path: Path) -> None:
     assert x.head.bias.tolist() == [0, 0, 0]
 
 
+def test_a_given_weight_takes_no_bias_that_was_not_given(tmp_path: Path) -> None:
+    path = npz(tmp_path, features=F, head_weight=W * 2, head_bias=B, other=W)
+    for head in (
+        load(path, keys={"head_weight": "other"}).head,
+        load_head(path, keys={"head_weight": "other"}),
+    ):
+        assert head is not None
+        np.testing.assert_array_equal(head.weight, W)
+        assert head.bias.tolist() == [0, 0, 0]
+
+
 def test_sample_weights_are_not_a_head(tmp_path: Path) -> None:
     x = load(npz(tmp_path, logits=Z, weight=np.ones(4), b=np.ones(4)))
     assert x.head is None
@@ -339,6 +350,8 @@ def test_tables(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(path).logits, [[0.5, 1.5]])
     path.write_text("score_0,score_1,score_2,other\n1,2,3,4\n")
     np.testing.assert_array_equal(load(path, keys={"logits": "score"}).logits, [[1, 2, 3]])
+    path.write_text("logits_0,logits_1,layer_4,score_0\n1,2,3,4\n")
+    assert [a.key for a in describe(path).arrays] == ["logits", "layer_4", "score_0"]
     path.write_text("logits_0,logits_2\n1,2\n")
     with pytest.raises(DataError, match="logits_1: this column is missing"):
         load(path)
@@ -408,8 +421,12 @@ def test_file_digest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("suffix", "library", "extra"),
-    [(".pt", "torch", "torch"), (".parquet", "pyarrow", "parquet")]
-    + [(".h5", "h5py", "hdf5"), (".zarr", "zarr", "zarr")],
+    [
+        (".pt", "torch", "torch"),
+        (".parquet", "pyarrow", "parquet"),
+        (".h5", "h5py", "hdf5"),
+        (".zarr", "zarr", "zarr"),
+    ],
 )
 def test_missing_libraries_are_named(
     suffix: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ood_toolkit.kernels import ranking
 from ood_toolkit.kernels.sorting import scores_of, sort_pair_descending
@@ -75,6 +76,26 @@ def test_wide_counts_give_the_same(pair):
     assert ranking.ordered_pairs(*wide) == ranking.ordered_pairs(*groups)
     narrow = ranking.average_precision(*groups, False)
     assert ranking.average_precision(*wide, False) == pytest.approx(narrow, abs=1e-15)
+
+
+BANDS = st.sampled_from([(0.0, 1.0), (0.25, 0.75), (0.5, 0.5), (0.9495, 0.9505)])
+
+
+@compiled
+@given(tied_pairs, st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.1, 0.25, 0.5, 2.0])), BANDS)
+def test_mean_over_a_band_of_cuts_that_tie_with_scores(pair, cuts, band):
+    a, b, (hits, misses) = merged(*pair)
+    levels = scores_of(ranking.group_keys(a, b, ranking.TieGroups(hits, misses)))
+    thresholds = np.append(np.inf, levels)
+    found = ranking.band_mean(thresholds, hits, misses, np.sort(cuts), *band)
+    expected = slow.fpr_odin(*pair, *band, cuts)
+    assert found == pytest.approx(np.nan if expected is None else expected, nan_ok=True)
+
+
+def test_more_scores_than_short_integers_count():
+    _, _, groups = merged(np.arange(70_000), np.arange(70_000) + 0.5)
+    assert groups.first[-1] == groups.second[-1] == 70_000
+    assert (np.diff(groups.first) >= 0).all()
 
 
 def test_pairs_are_counted_exactly_where_32_bits_do_not_do():
