@@ -28,11 +28,11 @@ generated: $(VENV)/.installed-test  ## files derived from the catalogue
 docs: $(VENV)/.installed-docs generated
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-bench: $(VENV)/.installed-test  ## time the kernels and searches against the peers at hand
-	$(BIN)/python -m benchmarks
-
 PEERS := .venv-peers
 DATA ?= $(OOD_TOOLKIT_DATA)/cifar10_resnet20
+bench: $(PEERS)/.installed  ## time kernels and searches against the peers
+	$(PEERS)/bin/python -m benchmarks
+
 peers: $(PEERS)/.installed  ## compare scores with pytorch-ood on the arrays in DATA
 	$(PEERS)/bin/python -m benchmarks.pytorch_ood $(DATA)
 
