@@ -44,7 +44,9 @@ class DataError(InputError):
 
     def __init__(self, path: str, key: str, reason: str) -> None:
         self.path, self.key, self.reason = str(path), key, reason
-        super().__init__(": ".join(part for part in (self.path, key, reason) if part))
+        # a line break in a file's name must not break the line
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in self.path)
+        super().__init__(": ".join(part for part in (shown, key, reason) if part))
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
         return DataError, (self.path, self.key, self.reason)

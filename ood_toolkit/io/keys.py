@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ood_toolkit.errors import BadParameter, DataError
 from ood_toolkit.io.stored import StoredArray
@@ -72,18 +72,22 @@ def choose(
     arrays: Mapping[str, StoredArray],
     keys: Mapping[str, str] | None,
     as_: str,
+    unread: Collection[str] = (),
 ) -> Chosen:
     """Give each array its canonical name; `keys` wins over names, names over aliases.
+
+    Names in `unread` are passed over, whatever arrays could bear them.
 
     Raises
     ------
     DataError
         If a given key is missing, two aliases compete, or nothing says what the arrays are.
     """
-    chosen = _given(path, arrays, keys or {})
+    given = {name: key for name, key in (keys or {}).items() if name not in unread}
+    chosen = _given(path, arrays, given)
     free = {key: a for key, a in arrays.items() if key not in {c.key for c in chosen.values()}}
     for name, others in ALIASES.items():
-        if name in chosen:
+        if name in chosen or name in unread:
             continue
         if name in free:
             chosen[name] = free[name]
@@ -139,7 +143,7 @@ def _bare(path: str, arrays: Mapping[str, StoredArray], chosen: Chosen) -> Store
     """The one array of a file that names none, which is logits or features as the user says."""
     if "" in arrays:
         return arrays[""]
-    if len(arrays) == 1 and not chosen:
+    if len(arrays) == 1 and not chosen and known_name(next(iter(arrays))) is None:
         return next(iter(arrays.values()))
     if not arrays:
         raise DataError(path, "", "holds no arrays")

@@ -19,7 +19,7 @@ from ood_toolkit.io.convert import (
 )
 from ood_toolkit.io.formats import open_arrays
 from ood_toolkit.io.gate import Limits
-from ood_toolkit.io.keys import choose_head
+from ood_toolkit.io.keys import choose_head, known_name
 from ood_toolkit.io.source import Bare, Source, file_name, open_source
 from ood_toolkit.io.stored import StoredArray
 from ood_toolkit.outputs import Head, Outputs
@@ -91,7 +91,8 @@ def load(
         raise BadParameter(f"labels must be True, False or 'lenient', got {labels!r}")
     word = float_type(dtype)
     given = load_head(head, max_bytes=max_bytes) if isinstance(head, (str, os.PathLike)) else head
-    source = open_source(path, keys=keys, as_=as_, max_bytes=max_bytes)
+    unread = () if labels else ("labels",)
+    source = open_source(path, keys=keys, as_=as_, max_bytes=max_bytes, unread=unread)
     arrays = dict(source.arrays)
     label = arrays.pop("labels", None)
     weight, bias = arrays.pop("head_weight", None), arrays.pop("head_bias", None)
@@ -109,7 +110,7 @@ def load(
     try:
         record = Outputs(**parts, source=source.path)
         _warn_transposed(source, given)
-        if label is None or labels is False:
+        if label is None:
             return record
         policy: LabelPolicy = "lenient" if labels == "lenient" else "strict"
         return _with_labels(record, parts, label, policy)
@@ -130,7 +131,8 @@ def _with_labels(
 def _warn_transposed(source: Source, head: Head | None) -> None:
     """More classes than rows, and nothing else in the file that confirms either count."""
     logits = source.arrays.get("logits")
-    if logits is None or len(logits.shape) != 2 or len(source.arrays) > 1 or head is not None:
+    beside = len(source.arrays) > 1 or any(known_name(a.key) for a in source.ignored)
+    if logits is None or len(logits.shape) != 2 or beside or head is not None:
         return
     rows, classes = logits.shape
     if 1 < rows < classes:

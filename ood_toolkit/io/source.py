@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -57,17 +57,19 @@ def open_source(
     keys: Mapping[str, str] | None = None,
     as_: Bare = "logits",
     max_bytes: int | None = None,
+    unread: Collection[str] = (),
 ) -> Source:
     """Open a file, a folder or a pattern of shards and find out which array is which.
 
-    The arguments are those of `load`; the numbers are left where they are.
+    The arguments are those of `load`, and canonical names to leave out; the numbers are left
+    where they are.
     """
     if as_ not in ("logits", "features"):
         raise BadParameter(f"as_ must be 'logits' or 'features', got {as_!r}")
     name = file_name(path)
     limits = Limits(max_bytes)
     opened = [(part, *open_arrays(part, limits)) for part in parts_of(name)]
-    chosen: list[Chosen] = [choose(part, arrays, keys, as_) for part, _, arrays in opened]
+    chosen: list[Chosen] = [choose(part, arrays, keys, as_, unread) for part, _, arrays in opened]
     used = {array.key for array in chosen[0].values()}
     return Source(
         path=name,

@@ -19,6 +19,7 @@ from ood_toolkit.errors import DataError
 from ood_toolkit.io import describe, load, load_scores, save_outputs
 from ood_toolkit.io.formats import FORMATS
 from ood_toolkit.outputs import Outputs
+from tests.io.bad_inputs import numpy_files, stores, tensor_files, whole_files
 
 SUFFIXES = sorted(FORMATS.keys() - {".zarr"})
 TEXT = (".csv", ".tsv", ".jsonl")
@@ -217,21 +218,19 @@ for path in bombs:
 
 
 def test_hostile_files_cost_no_memory(tmp_path: Path) -> None:
-    from tests.io import test_bad_inputs as cases
-
     builders = [
-        cases.shape_of_1e12,
-        cases.header_of_1_mb,
-        cases.npz_bomb,
-        cases.stride_zero_pt,
-        cases.safetensors_header_of_5_mb,
-        cases.safetensors_json_bomb,
-        cases.hdf5_declares_4_tb,
-        cases.hdf5_declares_4_tb_in_one_piece,
-        cases.hdf5_bomb,
-        cases.zarr_declares_40_tb,
+        numpy_files.shape_of_1e12,
+        numpy_files.header_of_1_mb,
+        numpy_files.npz_bomb,
+        tensor_files.stride_zero_pt,
+        tensor_files.safetensors_header_of_5_mb,
+        tensor_files.safetensors_json_bomb,
+        stores.hdf5_declares_4_tb,
+        stores.hdf5_declares_4_tb_in_one_piece,
+        stores.hdf5_bomb,
+        stores.zarr_declares_40_tb,
         parquet_bomb,
-        cases.truncated_pt,
+        whole_files.truncated_pt,
     ]
     good, bombs = [], []
     for suffix in (".npy", ".npz", ".pt", ".safetensors", ".h5", ".zarr", ".parquet"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,9 @@ from ood_toolkit.errors import (
     BadParameter,
     DataError,
     InputError,
-    MissingDependency,
-    ToolkitWarning,
 )
-from ood_toolkit.io import describe, file_digest, load, load_head, save_outputs
-from ood_toolkit.outputs import Head, Outputs
+from ood_toolkit.io import describe, load, load_head
+from ood_toolkit.outputs import Head
 
 Z = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
 F = np.arange(8, dtype=np.float32).reshape(4, 2) / 3
@@ -42,14 +38,6 @@ def test_names_of_logits(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["features", "feats", "embeddings", "penultimate", "feat_list"])
 def test_names_of_features(key: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(npz(tmp_path, **{key: F, "epoch": [3]})).features, F)
-
-
-@pytest.mark.parametrize("key", ["labels", "label", "targets", "y", "label_list"])
-def test_names_of_labels(key: str, tmp_path: Path) -> None:
-    x = load(npz(tmp_path, **{"logits": Z, key: [0, 1, 2, -1]}))
-    assert x.labels is not None
-    assert x.labels.dtype == np.int64
-    assert x.labels.tolist() == [0, 1, 2, -1]
 
 
 @pytest.mark.parametrize(
@@ -232,60 +220,6 @@ def test_contradictions_are_data_errors_with_the_file(tmp_path: Path) -> None:
         load(npz(tmp_path, logits=Z, members=np.zeros((2, 4, 5))))
 
 
-def test_labels_are_dropped_unread(tmp_path: Path) -> None:
-    path = npz(tmp_path, logits=Z, labels=["cat", "dog", "cat", "dog"])
-    assert load(path, labels=False).labels is None
-    with pytest.raises(BadParameter, match="labels must be True, False or 'lenient'"):
-        load(path, labels="yes")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("kind", ["i1", "i2", "i4", "i8", "u1", "u8", ">i4", "f2", "f4", "f8"])
-def test_labels_of_any_number_type(kind: str, tmp_path: Path) -> None:
-    x = load(npz(tmp_path, logits=Z, labels=np.array([2, 0, 1, 1], kind)))
-    assert x.labels is not None
-    assert x.labels.dtype == np.int64
-    assert x.labels.tolist() == [2, 0, 1, 1]
-
-
-def test_labels_in_one_column(tmp_path: Path) -> None:
-    x = load(npz(tmp_path, logits=Z, labels=np.array([[2], [0], [1], [1]])))
-    assert x.labels is not None
-    assert x.labels.tolist() == [2, 0, 1, 1]
-
-
-def test_lenient_labels_keep_what_is_inside(tmp_path: Path) -> None:
-    path = npz(tmp_path, logits=Z, labels=np.array([255, 0, 7, 2], np.uint8))
-    with pytest.warns(ToolkitWarning, match="2 labels outside -1 … 2, the first in row 0"):
-        x = load(path, labels="lenient")
-    assert x.labels is not None
-    assert x.labels.tolist() == [-1, 0, -1, 2]
-
-
-def test_lenient_labels_are_still_whole_numbers(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"row 1 is 0.5"):
-        load(npz(tmp_path, logits=Z, labels=[0, 0.5, 1, 2]), labels="lenient")
-
-
-def test_labels_without_logits_have_no_upper_end(tmp_path: Path) -> None:
-    x = load(npz(tmp_path, features=F, labels=[0, 900, 1, 1]))
-    assert x.labels is not None
-    assert x.labels.max() == 900
-
-
-def test_dtype_is_a_word_for_what_the_file_leaves_open(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("0.1,0.2\n0.3,0.4\n")
-    assert load(tmp_path / "x.csv").logits.dtype == np.float64  # type: ignore[union-attr]
-    narrow = load(tmp_path / "x.csv", dtype="float32").logits
-    np.testing.assert_array_equal(narrow, np.array([[0.1, 0.2], [0.3, 0.4]], np.float32))
-    path = npz(tmp_path, logits=Z.astype(np.float16), features=np.ones((4, 2), np.int16))
-    x = load(path, dtype="float64")
-    assert x.logits is not None
-    assert x.features is not None
-    assert (x.logits.dtype, x.features.dtype) == (np.float16, np.float64)
-    with pytest.raises(BadParameter, match="dtype 'int8' is not one of"):
-        load(path, dtype="int8")
-
-
 @pytest.mark.parametrize(
     ("name", "array", "words"),
     [
@@ -321,163 +255,3 @@ def test_one_path_only(path: Any) -> None:
 def test_a_name_with_a_zero_byte_is_refused() -> None:
     with pytest.raises(DataError):
         load("a\0.npz")
-
-
-@pytest.mark.parametrize("header", ["id,cat,dog", ",cat,dog", "Unnamed: 0,cat,dog", "file,a,b"])
-def test_a_table_with_an_index_and_class_names_is_not_guessed_at(
-    header: str, tmp_path: Path
-) -> None:
-    (tmp_path / "x.csv").write_text(f"{header}\n7,0.5,1.5\n8,1.5,2.5\n")
-    with pytest.raises(DataError, match="no logits and no features"):
-        load(tmp_path / "x.csv")
-
-
-def test_tables(tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text(
-        ",logits_0,logits_1,features_0,features_1,layers/a_0,layers/a_1,label,text\n"
-        '0,0.5,1.5,3,4,5,6,1,"a, ""b"""\n1,2.5,-inf,7,8,9,10,-1,2\n'
-    )
-    x = load(path)
-    np.testing.assert_array_equal(x.logits, [[0.5, 1.5], [2.5, -np.inf]])
-    np.testing.assert_array_equal(x.features, [[3, 4], [7, 8]])
-    np.testing.assert_array_equal(x.layers["a"], [[5, 6], [9, 10]])
-    assert x.labels is not None
-    assert x.text is not None
-    assert x.labels.tolist() == [1, -1]
-    assert x.text.tolist() == ['a, "b"', "2"]
-    path.write_text("label,cat,dog\n1,0.5,1.5\n")
-    np.testing.assert_array_equal(load(path).logits, [[0.5, 1.5]])
-    path.write_text("score_0,score_1,score_2,other\n1,2,3,4\n")
-    np.testing.assert_array_equal(load(path, keys={"logits": "score"}).logits, [[1, 2, 3]])
-    path.write_text("logits_0,logits_1,layer_4,score_0\n1,2,3,4\n")
-    assert [a.key for a in describe(path).arrays] == ["logits", "layer_4", "score_0"]
-    path.write_text("logits_0,logits_2\n1,2\n")
-    with pytest.raises(DataError, match="logits_1: this column is missing"):
-        load(path)
-    path.write_text("logits_0,logits_0\n1,2\n")
-    with pytest.raises(DataError, match="columns 1 and 2 share a name"):
-        load(path)
-
-
-@pytest.mark.parametrize("cell", ["1_000", "0x10", "one", "1,5", "--1", "1e", ""])
-def test_cells_that_are_not_decimal_numbers(cell: str, tmp_path: Path) -> None:
-    quoted = f'"{cell}"' if "," in cell else cell
-    (tmp_path / "x.csv").write_text(f"logits_0,logits_1\n1,2\n3,{quoted}\n")
-    with pytest.raises(DataError, match="line 3"):
-        load(tmp_path / "x.csv")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('{"logits": [1, 2]}\n{"logits": [1]}\n', r"line 2: 'logits' has \(1,\) numbers"),
-        ('{"logits": [1, 2]}\n{"logits": [1, "a"]}\n', "line 2: 'logits' holds 'a'"),
-        ('{"logits": [1, 2]}\n{"logits": [1, true]}\n', "line 2: 'logits' holds 'True'"),
-        ('{"logits": [1, 2]}\n{"logit": [1, 2]}\n', "line 2: 'logit' is not in every row"),
-        ('{"logits": [1, 2]}\n{"logits": [1, 2}\n', "line 2: is not JSON"),
-        ('{"logits": [1, 2], "logits": [1, 2]}\n', "line 1: a key comes twice"),
-        ("[1, 2]\n", "line 1: is not a JSON object"),
-        ("\n\n", "holds no rows"),
-        (
-            '{"logits": [1, 2], "text": "a"}\n{"logits": [1, 2], "text": 3}\n',
-            "'text' is not a text",
-        ),
-    ],
-)
-def test_json_lines_that_are_refused(text: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text(text)
-    with pytest.raises(DataError, match=words):
-        load(tmp_path / "x.jsonl")
-
-
-def test_texts_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet as pq
-
-    rows = 3000
-    texts = ["x" * 20_000] + [""] * (rows - 1)
-    logits = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2 * rows)), 2)
-    pq.write_table(pa.table({"logits": logits, "text": texts}), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="one text has 20000 characters"):
-        load(tmp_path / "x.parquet")
-    x = load(tmp_path / "x.parquet", max_bytes=1 << 30)
-    assert x.text is not None
-    assert len(x.text[0]) == 20_000
-
-
-def test_file_digest(tmp_path: Path) -> None:
-    import hashlib
-
-    path = npz(tmp_path, logits=Z)
-    assert file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-    both = file_digest(tmp_path)
-    (tmp_path / "y.npz").write_bytes(path.read_bytes())
-    assert file_digest(tmp_path) != both
-    assert file_digest("-") == ""
-    with pytest.raises(DataError, match="no such file"):
-        file_digest(tmp_path / "absent.npz")
-
-
-@pytest.mark.parametrize(
-    ("suffix", "library", "extra"),
-    [
-        (".pt", "torch", "torch"),
-        (".parquet", "pyarrow", "parquet"),
-        (".h5", "h5py", "hdf5"),
-        (".zarr", "zarr", "zarr"),
-    ],
-)
-def test_missing_libraries_are_named(
-    suffix: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / f"x{suffix}"
-    save_outputs(Outputs(logits=Z), path)
-    monkeypatch.setitem(sys.modules, library, None)
-    for attempt in (load, lambda p: save_outputs(Outputs(logits=Z), p)):
-        with pytest.raises(MissingDependency, match=rf"pip install 'ood_toolkit\[{extra}\]'"):
-            attempt(path)
-
-
-IMPORTS = """
-import sys
-from ood_toolkit.io import load, load_scores, save_outputs, save_scores
-
-for path in sys.argv[1:]:
-    save_outputs(load(path), path)
-save_scores({"msp": [0.5]}, sys.argv[1] + ".jsonl")
-load_scores(sys.argv[1] + ".jsonl")
-heavy = {"torch", "pyarrow", "h5py", "zarr", "numcodecs", "sklearn", "scipy", "pandas"}
-print(sorted(heavy & sys.modules.keys()))
-"""
-
-
-def test_light_formats_import_no_heavy_library(tmp_path: Path) -> None:
-    paths = [tmp_path / f"x{suffix}" for suffix in (".npy", ".npz", ".safetensors", ".csv")]
-    for path in paths:
-        save_outputs(Outputs(logits=Z), path)
-    run = subprocess.run(
-        [sys.executable, "-c", IMPORTS, *map(str, paths)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout == "[]\n"
-
-
-@pytest.mark.skipif(not DATA, reason="OOD_TOOLKIT_DATA is not set")
-def test_published_outputs_load() -> None:
-    folder = Path(DATA) / "cifar10_resnet20"
-    x = load(folder / "id_test.npz", head=folder / "head.npz")
-    assert x.logits is not None
-    assert x.features is not None
-    assert x.labels is not None
-    assert x.head is not None
-    assert (len(x), x.classes, x.features.dtype) == (10_000, 10, np.float16)
-    assert np.mean(x.logits.argmax(axis=1) == x.labels) == pytest.approx(0.9173, abs=5e-5)
-    computed = load(folder / "id_test.npz", head=folder / "head.npz", keys={"logits": "logits"})
-    np.testing.assert_allclose(x.head.logits(x.features), computed.logits, atol=0.05)
-    # this file holds texts and bools beside its outputs, and labels of another data set
-    ood = load(folder / "ood_tin.npz", labels=False)
-    assert ood.labels is None
-    assert sorted(ood.has()) == ["features", "logits"]

@@ -86,6 +86,14 @@ def test_shards_of_text_may_differ_in_width(tmp_path: Path) -> None:
     assert text.tolist() == ["a", "longer", ""]
 
 
+def test_labels_that_are_left_unread_may_differ(tmp_path: Path) -> None:
+    np.savez(tmp_path / "0.npz", logits=Z, labels=LABELS)
+    np.savez(tmp_path / "1.npz", logits=Z)
+    with pytest.raises(DataError, match="labels: is missing"):
+        load(tmp_path)
+    assert len(load(tmp_path, labels=False)) == 2 * TOTAL
+
+
 def test_shards_of_csv(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("label,logits_0,logits_1\n1,0.5,1.5\n")
     (tmp_path / "b.csv").write_text("logits_1,logits_0,label\n3.5,2.5,0\n")

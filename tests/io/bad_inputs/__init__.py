@@ -1,0 +1,1 @@
+"""The list of bad inputs, a module for each kind of file."""
