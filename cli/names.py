@@ -20,6 +20,7 @@ METHOD_NAMES = (
     "odin_temperature",
     "renyi",
     "softmax_centroid",
+    "standardized_logit",
     "standardized_max_logit",
     "t_similarity",
     "vote_entropy",

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).parent
+
 # executed pages call `ood-toolkit` of the environment that builds them
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-# the kernel asks every program for colours; their codes have no place on a page
-os.environ.update(TTY_COMPATIBLE="0", NO_COLOR="1")
+
+# their kernel starts with _kernel/, and keeps its history in a folder that is thrown away
+_profile = tempfile.TemporaryDirectory()
+os.environ["IPYTHONDIR"] = _profile.name
+shutil.copytree(HERE / "_kernel", Path(_profile.name) / "profile_default" / "startup")
 
 project = "ood_toolkit"
 author = "the ood_toolkit developers"

@@ -7,6 +7,7 @@ are out of date, and leaves with status 1 if there are any.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from docs.reference_pages import reference_pages
 __all__ = ["ROOT", "derived", "main"]
 
 ROOT = Path(__file__).parents[1]
+EXPORTS = (Path("ood_toolkit/__init__.pyi"), Path("ood_toolkit/detectors/__init__.py"))
 
 
 def derived() -> dict[Path, str]:
@@ -27,8 +29,7 @@ def derived() -> dict[Path, str]:
         Path("README.md"): readme((ROOT / "README.md").read_text(encoding="utf-8")),
     }
     files |= {Path("docs/api") / name: text for name, text in reference_pages().items()}
-    for path in ("ood_toolkit/__init__.pyi", "ood_toolkit/detectors/__init__.py"):
-        files[Path(path)] = exports((ROOT / path).read_text(encoding="utf-8"))
+    files |= {path: exports((ROOT / path).read_text(encoding="utf-8")) for path in EXPORTS}
     return files
 
 
@@ -60,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             (ROOT / path).unlink()
             print(f"removed {path}")
+    if not check and set(paths) & set(EXPORTS):
+        # what has become public belongs in the reference: a new process sees it
+        return subprocess.call([sys.executable, "-m", "docs.generate"], cwd=ROOT)
     return int(check and bool(paths))
 
 

@@ -16,7 +16,7 @@ from ood_toolkit.errors import InputError, ToolkitError
 from ood_toolkit.outputs import Head, Outputs
 from tests.cases import CLASSES, DIMS, record
 from tests.reference import TWINS
-from tests.reference.future_known import FUTURE_CASES
+from tests.reference.further_known import FURTHER_CASES
 from tests.reference.known import CASES, Case, assert_digits
 
 NAMES = [row.name for row in registered()]
@@ -127,7 +127,9 @@ def test_every_option_equals_its_slow_twin(
     assert got == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
-@pytest.mark.parametrize("case", [*CASES, *(c for c in FUTURE_CASES if c.method in NAMES)], ids=str)
+@pytest.mark.parametrize(
+    "case", [*CASES, *(c for c in FURTHER_CASES if c.method in NAMES)], ids=str
+)
 def test_known_answers(case: Case) -> None:
     scorer = fit_method(make_detector(case.method, case.parameters), case.train)
     assert_digits(scorer.score(case.x), case.score, case.digits)

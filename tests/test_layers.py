@@ -49,7 +49,7 @@ LATE = {
     "jinja2": ("evaluation/",),
 }
 COMPILERS = ("numba", "llvmlite")
-COMPILER_PLACES = ("kernels/_jit", "kernels/_cache", "kernels/_simd")
+COMPILER_PLACES = "kernels/_"  # modules of the kernels that no other folder may name
 TERMINAL = ("click", "rich", "rich_click")
 
 
@@ -145,8 +145,8 @@ def too_early_or_misplaced(module: Module) -> list[str]:
                 wrong.append(f"{module.place}:{found.line}: loads {library} at the top")
             if not any(module.place.startswith(place) for place in LATE[library]):
                 wrong.append(f"{module.place}:{found.line}: is no place for {library}")
-        if library in COMPILERS and module.place not in COMPILER_PLACES:
-            wrong.append(f"{module.place}:{found.line}: compiles outside the kernels' _jit")
+        if library in COMPILERS and not module.place.startswith(COMPILER_PLACES):
+            wrong.append(f"{module.place}:{found.line}: compiles outside the kernels' own modules")
         if library in TERMINAL and module.unit != "cli":
             wrong.append(f"{module.place}:{found.line}: talks to a terminal")
     return wrong

@@ -4,7 +4,12 @@ from ood_toolkit.detectors.catalogue import Method, find_method, make_detector, 
 from ood_toolkit.detectors.collapse import NECO
 from ood_toolkit.detectors.composed import After, Composed
 from ood_toolkit.detectors.entropies import GEN, Entropy, KLFromUniform, Renyi
-from ood_toolkit.detectors.evidence import Evidential, InformationGain, InhibitedSoftmax
+from ood_toolkit.detectors.evidence import (
+    Evidential,
+    InformationGain,
+    InhibitedSoftmax,
+    StandardizedLogit,
+)
 from ood_toolkit.detectors.feature_size import FeatureNorm
 from ood_toolkit.detectors.gaussian import (
     Mahalanobis,
@@ -75,6 +80,7 @@ __all__ = [
     "SHE",
     "Scale",
     "SoftmaxCentroid",
+    "StandardizedLogit",
     "StandardizedMaxLogit",
     "TSimilarity",
     "VRA",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from ood_toolkit.detectors.catalogue import method_of
 from ood_toolkit.detectors.chunks import located, refuse_bad_row
-from ood_toolkit.errors import InputError
+from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
@@ -165,6 +166,11 @@ def training_labels(method: str, train: Outputs, *, every_class: bool = True) ->
     ------
     InputError
         If labels are missing or unknown, there are no rows, or a class has none.
+
+    Warns
+    -----
+    ToolkitWarning
+        With `every_class`, if a class has a single row.
     """
     if train.labels is None:
         raise InputError(located(train, f"{method} needs labels to be fitted"))
@@ -186,4 +192,9 @@ def training_labels(method: str, train: Outputs, *, every_class: bool = True) ->
                     f"class {int(np.argmin(present))} has no row, and {method} needs every class",
                 )
             )
+        alone = np.flatnonzero(present == 1)
+        if alone.size:
+            others = f" and {alone.size - 1} more have" if alone.size > 1 else " has"
+            message = f"{method}: class {alone[0]}{others} one row only, which is then its mean"
+            warnings.warn(located(train, message), ToolkitWarning, stacklevel=3)
     return labels

@@ -58,7 +58,7 @@ class NECO:
     >>> f = np.array([[1.0, 1.0], [-1.0, -1.0], [2.0, 1.9], [-2.0, -1.9]])
     >>> x = Outputs(features=np.array([[1.0, 1.0], [1.0, -1.0]]), logits=np.array([[1.0, 0]] * 2))
     >>> NECO(dim=1).fit(Outputs(features=f)).score(x).round(2)
-    array([1.  , 0.06])
+    array([1.  , 0.02])
     """
 
     dim: int | Literal["auto"] = "auto"

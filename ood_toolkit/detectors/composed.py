@@ -50,7 +50,7 @@ class Shaping(ABC):
         """The same shaping, followed by another method."""
         return Composed(self, base)
 
-    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> After:
+    def fit(self, train: Outputs | None = None, validation: Outputs | None = None, /) -> After:
         """Learn what the shaping needs from training features."""
         return _after(self, self, Energy(), train)
 
@@ -101,7 +101,7 @@ class Composed:
         """Hyper-parameters of both, as `make_detector` takes them for the composed name."""
         return parameter_values(self.shaping) | parameter_values(self.base)
 
-    def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> After:
+    def fit(self, train: Outputs | None = None, validation: Outputs | None = None, /) -> After:
         """Fit the shaping, then the method on what the shaped training outputs say."""
         return _after(self, self.shaping, self.base, train)
 

@@ -28,6 +28,8 @@ __all__ = [
     "InformationGain",
     "InformationGainScorer",
     "InhibitedSoftmax",
+    "StandardizedLogit",
+    "StandardizedLogitScorer",
 ]
 
 
@@ -74,6 +76,58 @@ class EvidentialScorer(FittedScorer):
         for part, z in logit_chunks(x):
             classes = (z > -np.inf).sum(axis=1)
             scores[part] = -classes / (np.maximum(z, 0.0).sum(axis=1) + classes)
+        return scores
+
+
+@method(
+    "standardized_logit",
+    family="logits",
+    needs="logits",
+    reference="de Brébisson & Vincent 2016, arXiv 1604.08859",
+    laws="logit_shift class_permutation",
+)
+@dataclass(frozen=True)
+class StandardizedLogit:
+    """The largest logit in standard deviations of the row's own logits.
+
+    S = (max z - mean z) / std z over the classes, in [0, sqrt(C - 1)]; larger = more
+    in-distribution.  It does not change when logits are shifted or scaled by a positive
+    number.  A row of equal logits scores 0.
+
+    References
+    ----------
+    The quantity of de Brébisson & Vincent, "The Z-loss: a shift and scale invariant
+    classification loss", 2016, arXiv 1604.08859.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Outputs, StandardizedLogit
+    >>> StandardizedLogit().fit().score(Outputs(logits=np.array([[2.0, 1.0, 0.1]]))).round(4)
+    array([1.2457])
+    """
+
+    def fit(
+        self, train: Outputs | None = None, validation: Outputs | None = None, /
+    ) -> FittedScorer:
+        """Nothing is learned; returns the scorer."""
+        return StandardizedLogitScorer(self, 0, 0)
+
+
+@dataclass(frozen=True)
+class StandardizedLogitScorer(FittedScorer):
+    """Scorer of `StandardizedLogit`."""
+
+    def _score(self, x: Outputs) -> Array:
+        scores = np.empty(len(x))
+        for part, z in logit_chunks(x):
+            live = z > -np.inf
+            classes = live.sum(axis=1)
+            below = np.where(live, z.max(axis=1, keepdims=True) - z, 0.0)
+            mean = below.sum(axis=1) / classes
+            centred = np.where(live, below - mean[:, None], 0.0)
+            spread = np.sqrt(np.einsum("nc,nc->n", centred, centred) / classes)
+            scores[part] = mean / np.where(spread > 0, spread, 1.0)
         return scores
 
 

@@ -50,7 +50,8 @@ class SHE:
     --------
     >>> import numpy as np
     >>> from ood_toolkit import Outputs, SHE
-    >>> train = Outputs(logits=2 * np.eye(2), features=np.array([[2.0, 0], [0, 3]]), labels=[0, 1])
+    >>> f = np.array([[2.0, 0], [0, 3], [2, 0], [0, 3]])
+    >>> train = Outputs(logits=f, features=f, labels=[0, 1, 0, 1])
     >>> x = Outputs(logits=np.array([[0.0, 1.0]]), features=np.array([[1.0, 2.0]]))
     >>> SHE().fit(train).score(x)
     array([6.])

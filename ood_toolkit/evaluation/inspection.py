@@ -72,10 +72,6 @@ def doubts_about_logits(x: Outputs) -> list[str]:
             f"logits: {clipped:.1%} of the float16 values sit at the type's limit "
             f"+-{limit:.0f} and tie; save them as float32"
         )
-    if x.logits.shape[1] > 2 * len(x) and x.labels is None and x.features is None:
-        doubts.append(
-            f"logits: {x.logits.shape[1]} classes for {len(x)} rows; is the array transposed?"
-        )
     return doubts
 
 
@@ -90,6 +86,8 @@ def inspect_outputs(x: Outputs) -> Inspection:
     if not x.has() - {"head"}:
         raise InputError(f"{x.source}: holds no outputs, only a head" if x.source else "empty")
     warnings = doubts_about_logits(x)
+    if x.has() == {"logits"} and x.classes > 2 * len(x) > 0:
+        warnings.append(f"logits: {x.classes} classes for {len(x)} rows; is the array transposed?")
     facts: dict[str, Any] = {}
     ranges: dict[str, tuple[float, float]] = {}
     accuracy = None

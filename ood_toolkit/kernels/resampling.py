@@ -97,7 +97,7 @@ def _draw(state: np.uint64, drawn: Array) -> np.uint64:
         for i in range(count):
             times[np.uint64(places[i])] += np.uint8(1)
         state += np.uint64(count) * step
-    total = 0
+    total = np.int64(0)
     drawn[0] = 0
     for i in range(size):
         total += np.int64(times[i])

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.neighbors.placement import row_blocks
 from ood_toolkit.neighbors.prepared import MOST_COLUMNS, PreparedBank
 from ood_toolkit.neighbors.sweep import query_step, sweep
-from ood_toolkit.neighbors.workers import Workers, thread_count
+from ood_toolkit.neighbors.workers import Workers
 from ood_toolkit.outputs import FLOATS, Array
 
 __all__ = ["NeighborIndex", "Neighbors"]
@@ -182,7 +183,7 @@ class NeighborIndex:
 
 
 def _matrix(name: str, values: Any) -> Array:
-    array = np.asanyarray(values)
+    array: Array = np.asanyarray(values)
     if array.dtype.newbyteorder("=") not in FLOATS:
         raise InputError(
             f"{name}: dtype {array.dtype} is not one of float16, bfloat16, float32, float64; "

@@ -5,33 +5,13 @@ BLAS runs its own threads; these wait without spinning while it does.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-from ood_toolkit.errors import InputError
-
-__all__ = ["Workers", "thread_count"]
+__all__ = ["Workers"]
 
 _LEAST_SHARE = 64  # rows; handing over fewer costs more than it gives
-
-
-def thread_count() -> int:
-    """Threads to use: OOD_TOOLKIT_THREADS, else the processors this process may run on.
-
-    Raises
-    ------
-    InputError
-        If the variable is not a whole number of 1 or more.
-    """
-    text = os.environ.get("OOD_TOOLKIT_THREADS", "")
-    if not text:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"OOD_TOOLKIT_THREADS is {text!r}; set it to a number of 1 or more")
-    return int(text)
 
 
 class Workers:

@@ -96,7 +96,7 @@ def test_the_tiny_benchmark_runs_every_method_offline(digits: dict[str, list[dic
     assert ran | skipped == {m.name for m in ood.methods()}
     # nothing ships that needs more than logits, features, head and labels
     assert len(ran) >= 23
-    assert {(r["ood"], r["group"]) for r in digits["results"]} >= {("8", "near"), ("9", "near")}
+    assert {r["group"] for r in digits["results"]} == {"near", "far"}
     assert digits["id"]["accuracy"] > 0.9
 
 

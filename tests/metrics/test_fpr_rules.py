@@ -171,5 +171,10 @@ def test_least_count_is_the_least(total, share):
     assert 1 <= k <= total
     assert k / total >= share
     assert k == 1 or (k - 1) / total < share
-    for count in range(1, 21):
-        assert least_count(count / 20, 20) == count
+
+
+def test_least_count_of_exact_shares():
+    assert np.ceil(0.07 * 100) == 8  # which is why the product alone does not do
+    for total in (20, 100, 1_000):
+        for count in range(1, total + 1):
+            assert least_count(count / total, total) == count

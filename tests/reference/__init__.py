@@ -9,14 +9,17 @@ from tests.reference.from_features import FEATURE_TWINS
 from tests.reference.from_fitted_logits import FITTED_LOGIT_TWINS
 from tests.reference.from_head import HEAD_TWINS
 from tests.reference.from_logits import LOGIT_TWINS
-from tests.reference.future import FUTURE
+from tests.reference.further import FURTHER
 
-__all__ = ["TWINS"]
+__all__ = ["CORE", "TWINS"]
 
-TWINS: dict[str, Callable[..., Array]] = {
+CORE: dict[str, Callable[..., Array]] = {
     **LOGIT_TWINS,
     **FITTED_LOGIT_TWINS,
     **FEATURE_TWINS,
     **HEAD_TWINS,
-    **{name: twin for name, twin in FUTURE.items() if name != "standardized_logit"},
 }
+"""Twins whose scores, every one, fall as the feature leaves its class."""
+
+TWINS: dict[str, Callable[..., Array]] = {**CORE, **FURTHER}
+"""All of them, by the name of the method."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ood_toolkit.outputs import Outputs
-from tests.reference import TWINS
+from tests.reference import CORE as TWINS
 from tests.reference.from_features import covariance_of
 from tests.reference.from_fitted_logits import centroids, softmax_centroid_thresholds
 from tests.reference.from_head import residual_norms

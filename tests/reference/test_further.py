@@ -1,4 +1,4 @@
-"""The twins in future.py against known answers, outside code and the laws of each score."""
+"""The twins in further.py against known answers, outside code and the laws of each score."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 
 from ood_toolkit.outputs import Array, Head, Outputs
-from tests.reference import TWINS
+from tests.reference import CORE as TWINS
 from tests.reference.from_features import float_features
-from tests.reference.future import FUTURE
-from tests.reference.future_features import activations
-from tests.reference.future_known import FUTURE_CASES
-from tests.reference.future_logits import outside_image
+from tests.reference.further import FURTHER
+from tests.reference.further_features import activations
+from tests.reference.further_known import FURTHER_CASES
+from tests.reference.further_logits import outside_image
 from tests.reference.known import Case, assert_digits, blobs, fixture, floats, tiny_head
 
 
-@pytest.mark.parametrize("case", FUTURE_CASES, ids=str)
+@pytest.mark.parametrize("case", FURTHER_CASES, ids=str)
 def test_known_answers(case: Case) -> None:
-    score = FUTURE[case.method](case.x, case.train, **case.parameters)
+    score = FURTHER[case.method](case.x, case.train, **case.parameters)
     assert score.dtype == np.float64
     assert_digits(score, case.score, case.digits)
 
 
 def test_every_twin_has_a_known_answer() -> None:
-    assert {case.method for case in FUTURE_CASES} == set(FUTURE)
-    assert not set(FUTURE) & set(TWINS)
+    assert {case.method for case in FURTHER_CASES} == set(FURTHER)
+    assert not set(FURTHER) & set(TWINS)
 
 
 @pytest.mark.parametrize(("rule", "key"), [("p", "P"), ("b", "B"), ("s", "S"), ("", "SCALE")])
@@ -69,25 +69,25 @@ OF_THE_NORM = {"ash_b", "ash_p", "ash_s", "dice", "feature_norm", "gradnorm", "s
 OF_THE_SHAPE = {"logit_signature", "standardized_logit"}
 
 
-@pytest.mark.parametrize("method", sorted(set(FUTURE) - OF_THE_SHAPE))
+@pytest.mark.parametrize("method", sorted(set(FURTHER) - OF_THE_SHAPE))
 def test_larger_is_more_in_distribution(method: str) -> None:
     x, train = blobs()
     rng = np.random.default_rng(11)
     if method in OF_THE_NORM:
         small = np.vstack([float_features(x)[:3], rng.uniform(0, 0.05, size=(3, 8))])
         x = Outputs(features=small, head=x.head)
-    score = FUTURE[method](with_members(x, rng), train)
+    score = FURTHER[method](with_members(x, rng), train)
     assert score[:3].min() > score[3:].max()
 
 
-@pytest.mark.parametrize("method", sorted(FUTURE))
+@pytest.mark.parametrize("method", sorted(FURTHER))
 def test_a_row_scores_alone_as_in_a_batch(method: str) -> None:
     x, train = blobs()
     x = with_members(x, np.random.default_rng(11))
-    score = FUTURE[method](x, train)
-    alone = [FUTURE[method](x.rows(slice(n, n + 1)), train) for n in range(len(x))]
+    score = FURTHER[method](x, train)
+    alone = [FURTHER[method](x.rows(slice(n, n + 1)), train) for n in range(len(x))]
     np.testing.assert_array_equal(np.concatenate(alone), score)
-    empty = FUTURE[method](x.rows(slice(0, 0)), train)
+    empty = FURTHER[method](x.rows(slice(0, 0)), train)
     assert empty.shape == (0,)
     assert empty.dtype == np.float64
 
@@ -102,7 +102,7 @@ def test_gradnorm_is_the_gradient() -> None:
             logits = w @ torch.tensor(f) + torch.tensor(train.head.bias)  # type: ignore[union-attr]
             (-weight_of_a_class * torch.log_softmax(logits, 0).sum()).backward()
             norms.append(float(w.grad.abs().sum()))
-        score = FUTURE["gradnorm"](x, train, target=target)
+        score = FURTHER["gradnorm"](x, train, target=target)
         np.testing.assert_allclose(score, norms, rtol=1e-13)
 
 
@@ -119,8 +119,8 @@ def test_turning_features_and_head_together_changes_nothing(method: str) -> None
 
     # Of NCI only the term with the l1 norm depends on the axes.
     parameters = {"alpha": 0.0} if method == "nci" else {}
-    expected = FUTURE[method](x, train, **parameters)
-    score = FUTURE[method](turned(x), turned(train), **parameters)
+    expected = FURTHER[method](x, train, **parameters)
+    score = FURTHER[method](turned(x), turned(train), **parameters)
     np.testing.assert_allclose(score, expected, rtol=1e-10)
 
 
@@ -132,8 +132,8 @@ def test_unit_features_ignore_the_norm() -> None:
         f = float_features(record) * factors[: len(record)]
         return Outputs(features=f, labels=record.labels)
 
-    expected = FUTURE["relative_mahalanobis_pp"](x, train)
-    score = FUTURE["relative_mahalanobis_pp"](scaled(x), scaled(train))
+    expected = FURTHER["relative_mahalanobis_pp"](x, train)
+    score = FURTHER["relative_mahalanobis_pp"](scaled(x), scaled(train))
     np.testing.assert_allclose(score, expected, rtol=1e-10)
 
 
@@ -142,23 +142,23 @@ def logits(*rows: list[float]) -> Outputs:
 
 
 def test_the_largest_standardized_logit() -> None:
-    assert FUTURE["standardized_logit"](logits([4, 4, 4])).tolist() == [0]
-    one_hot = FUTURE["standardized_logit"](logits([0, 7, 0, 0, 0]))
+    assert FURTHER["standardized_logit"](logits([4, 4, 4])).tolist() == [0]
+    one_hot = FURTHER["standardized_logit"](logits([0, 7, 0, 0, 0]))
     np.testing.assert_allclose(one_hot, [2.0], rtol=1e-15)  # √(C - 1), the largest there is
-    assert FUTURE["standardized_logit"](logits([0, 7, 6, 0, 0]))[0] < 2
+    assert FURTHER["standardized_logit"](logits([0, 7, 6, 0, 0]))[0] < 2
 
 
 def test_information_gain_from_a_uniform_prior_is_msp_kl() -> None:
     x, flat = logits([3, 1, -2, 0], [0, 0, 0, 0.5]), logits([1, 1, 1, 1])
-    np.testing.assert_allclose(FUTURE["information_gain"](x, flat), TWINS["msp_kl"](x), rtol=1e-14)
+    np.testing.assert_allclose(FURTHER["information_gain"](x, flat), TWINS["msp_kl"](x), rtol=1e-14)
     # p ≪ p_0 fails where training never gave a class any weight.
     masked = logits([0, 0, 0, -math.inf])
-    assert FUTURE["information_gain"](x, masked).tolist() == [math.inf, math.inf]
+    assert FURTHER["information_gain"](x, masked).tolist() == [math.inf, math.inf]
 
 
 def test_members() -> None:
     def score(method: str, *heads: list[float]) -> Array:
-        return FUTURE[method](Outputs(members=floats(heads)[:, np.newaxis]))
+        return FURTHER[method](Outputs(members=floats(heads)[:, np.newaxis]))
 
     agree = [[900.0, 0, 0]] * 4
     assert score("t_similarity", *agree).tolist() == [1]
@@ -176,19 +176,20 @@ def test_fdbd_and_ora_pass_over_equal_rows_of_the_head() -> None:
     x = Outputs(features=floats([[3, 1]]), head=head)
     mean = floats([4 / 3, 1])
     gap = 2.5 / math.sqrt(2)
-    np.testing.assert_allclose(FUTURE["fdbd"](x, train), [gap / (3 - mean[0])], rtol=1e-14)
+    np.testing.assert_allclose(FURTHER["fdbd"](x, train), [gap / (3 - mean[0])], rtol=1e-14)
     np.testing.assert_allclose(
-        FUTURE["fdbd"](x, train, regulariser="norm"), [gap / math.sqrt(10)], rtol=1e-14
+        FURTHER["fdbd"](x, train, regulariser="norm"), [gap / math.sqrt(10)], rtol=1e-14
     )
     boundary = floats([3, 1]) - 2.5 / 2 * floats([1, -1])
     a, b = floats([3, 1]) - mean, boundary - mean
     cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    np.testing.assert_allclose(FUTURE["ora"](x, train), [math.acos(cosine) / math.pi], rtol=1e-14)
+    np.testing.assert_allclose(FURTHER["ora"](x, train), [math.acos(cosine) / math.pi], rtol=1e-14)
 
 
 def test_nnguide_takes_its_bank_from_the_rows_it_is_given() -> None:
     x, train = blobs()
-    some = FUTURE["nnguide"](x, train, k=2, bank=(0, 5, 70))
-    np.testing.assert_array_equal(some, FUTURE["nnguide"](x, train.rows(np.array([0, 5, 70])), k=2))
-    everything = FUTURE["nnguide"](x, train, k=10**6)
-    assert (everything <= FUTURE["nnguide"](x, train, k=1)).all()
+    some = FURTHER["nnguide"](x, train, k=2, fraction=3 / len(train))
+    rows = np.arange(3) * len(train) // 3
+    np.testing.assert_array_equal(some, FURTHER["nnguide"](x, train.rows(rows), k=2, fraction=1.0))
+    everything = FURTHER["nnguide"](x, train, k=10**6, fraction=1.0)
+    assert (everything <= FURTHER["nnguide"](x, train, k=1, fraction=1.0)).all()

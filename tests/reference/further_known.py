@@ -1,4 +1,4 @@
-"""Known answers and fixtures of the twins in future.py."""
+"""Known answers and fixtures of the twins in further.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ood_toolkit.outputs import Head, Outputs
 from tests.reference.known import Case, features, fixture, floats, tiny_head
 
-__all__ = ["FUTURE_CASES"]
+__all__ = ["FURTHER_CASES"]
 
 
 def logit_cases() -> list[Case]:
@@ -110,4 +110,4 @@ def head_cases() -> list[Case]:
     return cases
 
 
-FUTURE_CASES: list[Case] = [*logit_cases(), *feature_cases(), *head_cases()]
+FURTHER_CASES: list[Case] = [*logit_cases(), *feature_cases(), *head_cases()]

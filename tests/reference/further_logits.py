@@ -1,4 +1,4 @@
-"""Twins of scores of logits and of ensemble members that the catalogue does not list yet."""
+"""Further twins of scores of logits, and those of ensemble members."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.reference.from_logits import (
     softmax,
 )
 
-__all__ = ["FUTURE_LOGIT_TWINS", "outside_image"]
+__all__ = ["FURTHER_LOGIT_TWINS", "outside_image"]
 
 
 @by_rows
@@ -102,7 +102,7 @@ def logit_signature(x: Outputs, train: Outputs | None = None, ones: bool = False
     return np.array(scores, np.float64)
 
 
-FUTURE_LOGIT_TWINS: dict[str, Callable[..., Array]] = {
+FURTHER_LOGIT_TWINS: dict[str, Callable[..., Array]] = {
     "evidential": evidential,
     "information_gain": information_gain,
     "inhibited_softmax": inhibited_softmax,

@@ -1,4 +1,4 @@
-"""Twins of scores of features, with or without the head, that the catalogue does not list yet."""
+"""Further twins of scores of features, with or without the head."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.reference.from_features import (
 from tests.reference.from_head import energy_of_features, float_head, residual_norms
 from tests.reference.from_logits import LOGIT_TWINS, logit_rows, predicted, softmax
 
-__all__ = ["FUTURE_FEATURE_TWINS", "activations"]
+__all__ = ["FURTHER_FEATURE_TWINS", "activations"]
 
 
 def predictions(x: Outputs) -> list[int]:
@@ -197,7 +197,7 @@ def shaped(rule: str, usual: float) -> Callable[..., Array]:
     return twin
 
 
-FUTURE_FEATURE_TWINS: dict[str, Callable[..., Array]] = {
+FURTHER_FEATURE_TWINS: dict[str, Callable[..., Array]] = {
     "ash_b": shaped("ash_b", 90.0),
     "ash_p": shaped("ash_p", 90.0),
     "ash_s": shaped("ash_s", 90.0),
