@@ -54,6 +54,11 @@ def detector(name: str, /, **parameters: Any) -> Detector:
     **parameters
         Hyper-parameters of that detector.
 
+    Returns
+    -------
+    Detector
+        A frozen dataclass whose `fit` returns a scorer.
+
     Raises
     ------
     UnknownName

@@ -17,8 +17,10 @@ from ood_toolkit.kernels.products import product_rows
 __all__ = ["FLOATS", "Array", "Head", "Outputs"]
 
 Array = npt.NDArray[Any]
+"""Any numpy array; docstrings say which shape and type."""
 
 FLOATS = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype("f4"), np.dtype("f8"))
+"""Types that logits and features may have."""
 
 
 def _floats(name: str, values: Any, shape: str) -> Array:

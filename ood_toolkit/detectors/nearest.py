@@ -137,7 +137,8 @@ class CosinePrototype:
     --------
     >>> import numpy as np
     >>> from ood_toolkit import CosinePrototype, Outputs
-    >>> train = Outputs(features=np.array([[1.0, 0.0], [0.0, 2.0]]), labels=[0, 1])
+    >>> f = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 1.0]])
+    >>> train = Outputs(features=f, labels=[0, 1, 0, 1])
     >>> CosinePrototype().fit(train).score(Outputs(features=np.array([[3.0, 4.0]])))
     array([0.8])
     """

@@ -118,10 +118,30 @@ def save_scorer(
 def load_scorer(path: str | os.PathLike[str]) -> FittedScorer:
     """Read a fitted scorer back; it scores the same bits as the one that was saved.
 
+    Parameters
+    ----------
+    path : path-like
+        A detector file, as `save` and `ood-toolkit fit` write it.
+
+    Returns
+    -------
+    FittedScorer
+        Ready to score.
+
     Raises
     ------
     DataError
         If the file is not a detector file of this toolkit, of a later format, or damaged.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from ood_toolkit import Energy
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "energy.safetensors")
+    ...     Energy(temperature=2.0).fit().save(path)
+    ...     load_scorer(path).detector
+    Energy(temperature=2.0)
     """
     return read_scorer(path).scorer
 

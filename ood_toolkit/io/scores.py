@@ -203,6 +203,16 @@ def load_scores(path: str | Path) -> dict[str, Array]:
     ------
     DataError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from ood_toolkit.io import save_scores
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "scores.csv")
+    ...     save_scores({"energy": [2.5, 1.0]}, path)
+    ...     load_scores(path)
+    {'energy': array([2.5, 1. ])}
     """
     name = os.fspath(path)
     suffix = os.path.splitext(name)[1].lower().removeprefix(".")

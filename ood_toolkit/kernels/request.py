@@ -47,6 +47,8 @@ class Request(NamedTuple):
         Generalised entropies: gamma, the number of probabilities, the row.
     log_prior, prior : (k, C) float64 and (k,) int64 arrays
         ln q of each prior, and the row of its divergence.
+    softmax : bool
+        Whether anything needs the softmax at temperature 1.
     """
 
     floats: tuple[int, ...]
@@ -59,6 +61,7 @@ class Request(NamedTuple):
     gen: npt.NDArray[np.int64]
     log_prior: npt.NDArray[np.float64]
     prior: npt.NDArray[np.int64]
+    softmax: bool
 
 
 class Results(NamedTuple):
@@ -111,6 +114,7 @@ def request(
             gen=_rows(rows, "generalized_entropy", gens),
             log_prior=log_prior,
             prior=_rows(rows, "kl_to_prior", priors),
+            softmax=bool(gens or priors or (1.0,) in temperatures or rows.keys() & FLOATS[2:]),
         ),
         (counts[False], counts[True]),
     )

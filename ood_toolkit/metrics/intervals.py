@@ -91,7 +91,35 @@ def auroc_interval(id_scores: Any, ood_scores: Any, level: float = 0.95) -> Inte
 
 
 def delong_interval(ranking: Ranking, level: float = 0.95) -> Interval:
-    """As `auroc_interval`, of scores that are ranked already."""
+    """Confidence interval of the AUROC of scores that are ranked already, by DeLong.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        The scores.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    Interval
+        As `auroc_interval` gives it.
+
+    Raises
+    ------
+    InputError
+        If `level` is out of range.
+
+    References
+    ----------
+    DeLong, DeLong & Clarke-Pearson, Biometrics 1988.
+
+    Examples
+    --------
+    >>> low, high = delong_interval(Ranking.of([0.9, 0.8, 0.4], [0.5, 0.1, 0.3]))
+    >>> low < 8 / 9 < high
+    True
+    """
     z = _quantile(level)
     variance = ranking.auroc_variance()
     if math.isnan(variance):
