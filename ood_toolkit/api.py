@@ -164,14 +164,10 @@ def evaluate(
         Estimator of the area under the precision-recall curve.
     id_subset : "all" or "correct"
         Whether misclassified in-distribution rows count.
-    bootstrap : int
-        Resamples behind the interval of the FPR; 0 for none.
-    seed : int
-        Of the bootstrap.
-    id_name : str
-        Name of the in-distribution set in the result.
-    groups : mapping of str to str, optional
-        Group of each set, instead of the prefix of its name.
+    bootstrap, seed : int
+        Resamples behind the interval of the FPR, 0 for none; and their seed.
+    id_name, groups : str, and mapping of str to str, optional
+        Name of the in-distribution set; group of each other set, instead of its prefix.
     skip_unmet : bool, optional
         Whether a method whose needs are not met is skipped rather than failed; by default
         only with "all".
