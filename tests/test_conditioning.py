@@ -10,7 +10,7 @@ import pytest
 from ood_toolkit.detectors import make_detector
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.planner import fit_method
-from ood_toolkit.errors import InputError
+from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.outputs import Outputs
 
 TIED = ("mahalanobis", "relative_mahalanobis")
@@ -52,7 +52,8 @@ def test_fewer_rows_than_features(name: str) -> None:
 def test_a_training_row_alone_in_its_class_has_distance_zero_and_no_less() -> None:
     """Each class mean is its one row but for the last; rounding alone decides the sign."""
     x = gaussian_rows(60, 64, classes=59, seed=1)
-    scores = fitted("mahalanobis", x).score(x)
+    with pytest.warns(ToolkitWarning, match="and 57 more have one row only"):
+        scores = fitted("mahalanobis", x).score(x)
     alone = np.bincount(x.labels)[x.labels] == 1
     assert (scores <= 0).all()
     assert scores[alone] == pytest.approx(0, abs=1e-12)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -193,6 +196,24 @@ def test_scikit_learn_agrees(columns):
     distances, indices = peer.fit(bank).kneighbors(queries)
     np.testing.assert_array_equal(found.indices, indices)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-7)
+
+
+DATA = os.environ.get("OOD_TOOLKIT_DATA")
+
+
+@pytest.mark.skipif(not DATA, reason="OOD_TOOLKIT_DATA is not set")
+@pytest.mark.parametrize("normalize", [False, True])
+def test_features_of_a_trained_network(normalize):
+    folder = Path(str(DATA)) / "cifar10_resnet20"
+    bank = np.load(folder / "train.npz")["features"].astype(np.float32)
+    queries = np.load(folder / "id_test.npz")["features"][:15].astype(np.float32)
+    if normalize:
+        bank = bank / np.linalg.norm(bank, axis=1, keepdims=True)
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    found = search(bank, queries, 200)
+    distances, indices = nearest_by_differences(queries, bank, 200)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-14)
 
 
 def test_float32_distances_are_those_of_float64():
