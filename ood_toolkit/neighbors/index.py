@@ -32,7 +32,7 @@ class Neighbors:
     Attributes
     ----------
     distances : (N, k) float64 array
-        Euclidean distances, ascending.
+        Euclidean distances, ascending; infinite beyond the range of float64.
     indices : (N, k) int64 array
         Bank rows; of equally distant ones the lowest index comes first.
     """

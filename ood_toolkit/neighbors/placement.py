@@ -23,10 +23,11 @@ _PLAIN_EXPONENTS = range(-30, 31)
 _MEAN_SHARE = 0.75  # of the rows' squared length; above it, subtracting the mean pays
 
 
-def row_blocks(rows: npt.NDArray[Any]) -> Iterator[slice]:
-    """Slices of about `BLOCK_ELEMENTS` elements that cover the rows of a matrix."""
-    step = max(1, BLOCK_ELEMENTS // rows.shape[1])
-    return (slice(start, start + step) for start in range(0, len(rows), step))
+def row_blocks(bank: npt.NDArray[Any], rows: int | None = None) -> Iterator[slice]:
+    """Slices of about `BLOCK_ELEMENTS` elements that cover so many rows like a bank's, or all."""
+    step = max(1, BLOCK_ELEMENTS // bank.shape[1])
+    count = len(bank) if rows is None else rows
+    return (slice(start, start + step) for start in range(0, count, step))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.kernels.topk import SEGMENT, BankRows, QueryRows
+from ood_toolkit.neighbors.copies import earlier_copies
 from ood_toolkit.neighbors.placement import Placement, row_blocks
 
 __all__ = ["MOST_COLUMNS", "PreparedBank"]
@@ -43,11 +44,14 @@ class PreparedBank:
         How rows and queries get there.
     described : BankRows
         Original rows, norms and error bounds.
+    copies : (M,) int64 array
+        How many equal rows are known to come before each.
     """
 
     rows: npt.NDArray[Any]
     placement: Placement
     described: BankRows
+    copies: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, bank: npt.NDArray[Any]) -> PreparedBank:
@@ -66,7 +70,16 @@ class PreparedBank:
         described = BankRows(
             bank, floor, norm, longest, bank.dtype.type(blur), grain, placement.scale
         )
-        return cls(rows, placement, described)
+        return cls(rows, placement, described, earlier_copies(bank))
+
+    def described_for(self, k: int) -> BankRows:
+        """`described`, without rows that k others precede even where a query leaves one out."""
+        beaten = self.copies > k
+        if not beaten.any():
+            return self.described
+        floor = self.described.floor.copy()
+        floor[beaten] = np.inf
+        return self.described._replace(floor=floor)
 
     def place(self, queries: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], QueryRows]:
         """(q, D) queries in tile coordinates and type, and what the kernels need of them."""

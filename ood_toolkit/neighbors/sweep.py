@@ -56,6 +56,7 @@ def sweep(
     """
     (count, k), size = distances.shape, len(bank.rows)
     points, described = bank.place(queries)
+    facts = bank.described_for(k)
     found = _no_candidates(count, _capacity(k, size), points.dtype)
     width = _tile_width(size, count * points.itemsize)
     buffer = np.empty(count * width, dtype=points.dtype)
@@ -68,13 +69,13 @@ def sweep(
 
         def select(part: slice, tile: npt.NDArray[Any] = tile, first: int = first) -> None:
             mine, near = _take(described, part), _take(found, part)
-            shortlist(tile[part], first, k, bank.described, mine, near)
+            shortlist(tile[part], first, k, facts, mine, near)
 
         workers.share_out(select, count)
 
     def measure(part: slice) -> None:
         mine, near = _take(described, part), _take(found, part)
-        nearest(k, bank.described, mine, near, distances[part], indices[part])
+        nearest(k, facts, mine, near, distances[part], indices[part])
 
     workers.share_out(measure, count)
     order = np.argsort(distances, axis=1, kind="stable")  # ties stay by ascending index
