@@ -236,6 +236,15 @@ def test_saved_and_loaded_scores_the_same_bits(
 
 
 @each_method
+def test_saved_and_loaded_scores_the_same_bits_in_many_dimensions(name: str, tmp_path) -> None:
+    """Wide enough that BLAS rounds by the memory order of its operands."""
+    train, x = record(300, seed=1, dims=64), record(200, seed=2, dims=64)
+    scorer = fitted(name, train)
+    scorer.save(tmp_path / "detector.safetensors")
+    assert np.array_equal(load_scorer(tmp_path / "detector.safetensors").score(x), scorer.score(x))
+
+
+@each_method
 def test_no_rows_no_scores(name: str, train: Outputs, x: Outputs) -> None:
     scores = fitted(name, train).score(x.rows(slice(0, 0)))
     assert scores.shape == (0,)

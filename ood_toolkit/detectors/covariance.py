@@ -53,7 +53,8 @@ def whitening(covariance: Array, name: str) -> Whitening:
     kept = values > covariance.shape[0] * np.finfo(np.float64).eps * max(values[-1], 0.0)
     if not kept.any():
         raise InputError(f"{name}: the covariance is zero; every training row equals its mean")
-    return Whitening(vectors[:, kept] / np.sqrt(values[kept]), values)
+    # a saved matrix is read back in C order, and BLAS rounds otherwise in Fortran order
+    return Whitening(np.ascontiguousarray(vectors[:, kept] / np.sqrt(values[kept])), values)
 
 
 def shrunk(covariance: Array, rule: CovarianceRule, centred: Array, name: str) -> Array:
