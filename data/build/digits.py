@@ -49,7 +49,7 @@ LAYERS = (
     ("relu",),
     ("linear", 32, KNOWN),
 )
-RECIPE = Recipe(epochs=40, batch=32, peak_rate=0.1, weight_decay=1e-3)
+RECIPE = Recipe(epochs=40, batch=32, peak_rate=0.1, weight_decay=1e-3, threads=1)
 
 ORIGIN = "scikit-learn's handwritten digits (UCI optdigits), 8x8, 17 grey levels"
 CC_BY_4 = "CC BY 4.0, E. Alpaydin and C. Kaynak"

@@ -1,4 +1,4 @@
-"""The networks: built from a list of layers, trained and run with torch on two threads."""
+"""The networks: built from a list of layers, trained and run with torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-__all__ = ["THREADS", "Recipe", "build_network", "run", "train"]
-
-THREADS = 2
-"""Threads torch may use: the order of its sums, and so the bits, depend on them."""
+__all__ = ["Recipe", "build_network", "run", "train"]
 
 BATCH_OUT = 500
 
@@ -34,6 +31,8 @@ class Recipe:
     momentum: float = 0.9
     flip: bool = False
     """Whether half of the images of a batch are mirrored left to right."""
+    threads: int = 2
+    """Threads torch may use: the order of its sums, and so the bits, depend on them."""
 
 
 def build_network(layers: Sequence[Sequence[Any]]) -> nn.Sequential:
@@ -62,7 +61,7 @@ def train(
     layers: Sequence[Sequence[Any]], images: Array, labels: Array, recipe: Recipe, seed: int
 ) -> nn.Sequential:
     """A network trained from scratch; the same seed gives the same bits on one machine."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
     net = build_network(layers)

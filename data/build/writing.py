@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from torch import nn
 
 from data.build.plan import Plan, Split, figures, tolerance
-from data.build.training import THREADS, run
+from data.build.training import run
 
 __all__ = ["MANIFEST", "SHIPPED", "read_manifest", "write_benchmark"]
 
@@ -151,7 +151,6 @@ def write_benchmark(
         "model": _model_facts(plan, net),
         "training": {
             "seed": plan.seed,
-            "threads": THREADS,
             "rows": len(plan.training_images),
             **asdict(plan.recipe),
         },
