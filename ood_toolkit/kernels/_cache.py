@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def use_careful_cache(compiled: Any) -> None:
     """Replace the disk cache of a function that numba compiled with `cache=True`."""
     function = getattr(compiled, "py_func", None)
     if function is not None:  # NUMBA_DISABLE_JIT leaves the plain function
+        _text(function.__code__.co_filename)
         compiled._cache = _CarefulCache(function)
 
 
@@ -36,8 +38,11 @@ class _CarefulCache(FunctionCache):  # type: ignore[misc]
 
 
 def _reached_text(function: Any) -> str:
-    """Digest of the files of a function and of all functions that it names, directly or not."""
-    files: set[str] = set()
+    """Digest of the files of a function and of all functions that it names, directly or not.
+
+    And of the file that says how they are compiled.
+    """
+    files = {str(Path(__file__).with_name("_jit.py"))}
     seen: set[Any] = set()
     waiting = [function]
     while waiting:
@@ -50,8 +55,13 @@ def _reached_text(function: Any) -> str:
             called = _python_function(reached.__globals__.get(name))
             if called is not None and called.__module__.startswith("ood_toolkit."):
                 waiting.append(called)
-    texts = (Path(file).read_bytes() for file in sorted(files) if Path(file).exists())
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+    return hashlib.sha256(b"\0".join(_text(file) for file in sorted(files))).hexdigest()
+
+
+@cache
+def _text(file: str) -> bytes:
+    """The text of a file when this process imported it, for it may change while that runs."""
+    return Path(file).read_bytes() if Path(file).exists() else b""
 
 
 def _names(code: Any) -> set[str]:

@@ -9,13 +9,16 @@ import numba
 
 from ood_toolkit.kernels._cache import use_careful_cache
 
-__all__ = ["exact_kernel", "inline_kernel", "kernel", "parallel_kernel"]
+__all__ = ["exact_kernel", "inline_kernel", "kernel", "parallel_kernel", "step_kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Every licence but "no NaN" and "no infinity": a row of -inf must not turn into NaN.
 _IEEE_AT_INFINITY = {"nsz", "arcp", "contract", "afn", "reassoc"}
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
+# Said each time: a function that says nothing takes over the licences of its first caller.
+_AS_WRITTEN = {"fastmath": False}
+_ONLY_INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _compile(function: Function, **options: Any) -> Function:
@@ -38,12 +41,23 @@ def kernel(function: Function) -> Function:
 
 def exact_kernel(function: Function) -> Function:
     """Compile a serial kernel that does every operation as written, in the order written."""
-    return _compile(function)
+    return _compile(function, **_AS_WRITTEN)
 
 
 def inline_kernel(function: Function) -> Function:
-    """Mark a step that is compiled as a part of every kernel that calls it."""
-    return cast(Function, numba.njit(forceinline=True, **_OPTIONS)(function))
+    """Compile, exactly as written, a step that melts into the kernels that call it."""
+    return _inside(function, forceinline=True)
+
+
+def step_kernel(function: Function) -> Function:
+    """Compile, exactly as written, a step that kernels call, and that their cache holds."""
+    return _inside(function)
+
+
+def _inside(function: Function, **options: Any) -> Function:
+    """Compile a function that only kernels call."""
+    options |= {**_AS_WRITTEN, **_ONLY_INSIDE, **_OPTIONS}
+    return cast(Function, numba.njit(**options)(function))
 
 
 def parallel_kernel(function: Function) -> Function:

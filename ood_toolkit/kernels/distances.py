@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ood_toolkit.kernels._jit import kernel
+from ood_toolkit.kernels._jit import exact_kernel, kernel
 
 __all__ = ["fill_distances"]
 
@@ -57,7 +57,7 @@ def _four_squares(query, a, b, c, d):  # type: ignore[no-untyped-def]
     return sum_a, sum_b, sum_c, sum_d
 
 
-@kernel
+@exact_kernel  # a reciprocal of `largest` may be infinite
 def _scaled_distance(query, a):  # type: ignore[no-untyped-def]
     """The same where squares leave the range of float64.  (D,), (D,) -> float."""
     largest = 0.0

@@ -1,7 +1,7 @@
-"""Class sums and scatter matrices, accumulated chunk by chunk in float64.
+"""Class sums and scatter matrices, accumulated block by block in float64.
 
-One pass over the rows, memory O(D^2 + C D).  Chunks are added in index order, so the
-result depends on neither block size nor thread count.
+One pass over the rows, memory O(D^2 + C D).  Blocks are added in index order, so the
+result depends on neither thread count nor how the rows are stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Moments"]
+from ood_toolkit.kernels._jit import kernel
+
+__all__ = ["Moments", "centred_rows"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -36,15 +38,11 @@ class Moments:
         d = origin.shape[0]
         return cls(origin, np.zeros(classes), np.zeros((classes, d)), np.zeros((d, d)))
 
-    def add(self, chunk: Float64, labels: npt.NDArray[Any]) -> None:
-        """Add rows.  (n, D) float64, (n,) classes."""
-        centred = chunk - self.origin
-        classes = self.counts.shape[0]
-        self.counts += np.bincount(labels, minlength=classes)
-        membership = np.zeros((classes, len(labels)))
-        membership[labels, np.arange(len(labels))] = 1.0
-        self.sums += membership @ centred
-        self.scatter += centred.T @ centred
+    def add(self, centred: Float64, scatter: Float64, labels: npt.NDArray[np.int64]) -> None:
+        """Add rows less the origin, their centred.T @ centred, and their classes."""
+        self.counts += np.bincount(labels, minlength=len(self.counts))
+        _add_by_class(centred, labels, self.sums)
+        self.scatter += scatter
 
     @property
     def rows(self) -> float:
@@ -68,3 +66,36 @@ class Moments:
         """(D, D) covariance about the mean of all rows, divided by N."""
         offset = self.sums.sum(axis=0)
         return np.asarray((self.scatter - np.outer(offset, offset) / self.rows) / self.rows)
+
+
+def centred_rows(rows: npt.NDArray[Any], origin: Float64) -> tuple[Float64, int]:
+    """Rows less the origin in float64, and the first row that is not finite, or -1."""
+    if rows.dtype.itemsize < 4:
+        rows = rows.astype(np.float32)
+    rows = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
+    centred = np.empty(rows.shape)
+    return centred, int(_centre(rows, origin, centred))
+
+
+@kernel
+def _centre(rows: npt.NDArray[Any], origin: Float64, centred: Float64) -> int:
+    """(n, D), (D,) -> fills (n, D); the first row with NaN or infinity, or -1."""
+    first_bad = -1
+    for i in range(len(rows)):
+        row, out, strange = rows[i], centred[i], 0
+        for j in range(row.size):
+            value = np.float64(row[j])
+            out[j] = value - origin[j]
+            strange += not abs(value) < np.inf
+        if strange and first_bad < 0:
+            first_bad = i
+    return first_bad
+
+
+@kernel
+def _add_by_class(rows: Float64, labels: npt.NDArray[np.int64], sums: Float64) -> None:
+    """(n, D), (n,) -> adds each row to its class's sum in (C, D)."""
+    for i in range(len(rows)):
+        row, total = rows[i], sums[labels[i]]
+        for j in range(row.size):
+            total[j] += row[j]

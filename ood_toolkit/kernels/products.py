@@ -13,15 +13,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHUNK", "product_rows", "row_chunks"]
+__all__ = ["CHUNK", "chunk_of_logits", "product_rows", "row_chunks"]
 
 CHUNK = 1024
 """Rows in a canonical chunk."""
 
+_LOGITS = 1 << 21  # in a chunk of them
 
-def row_chunks(rows: int) -> Iterator[slice]:
-    """Slices of `CHUNK` rows that cover 0 ... rows."""
-    return (slice(start, min(start + CHUNK, rows)) for start in range(0, rows, CHUNK))
+
+def row_chunks(rows: int, step: int = CHUNK) -> Iterator[slice]:
+    """Slices of `step` rows that cover 0 ... rows."""
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def chunk_of_logits(classes: int) -> int:
+    """Rows in a canonical chunk of logits: `CHUNK`, or where there are many classes fewer."""
+    rows = CHUNK
+    while rows > 1 and rows * classes > _LOGITS:
+        rows //= 2
+    return rows
 
 
 def product_rows(x: npt.NDArray[Any], matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:

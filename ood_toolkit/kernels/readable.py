@@ -12,30 +12,30 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ood_toolkit.kernels._jit import exact_kernel
+from ood_toolkit.kernels._jit import exact_kernel, step_kernel
 from ood_toolkit.kernels.request import Request, Results
 
-__all__ = ["readable_rows"]
+__all__ = ["COLLAPSE", "readable_rows"]
 
 Floats = npt.NDArray[np.float64]
 
-# exp(-COLLAPSE) = 2^-24, half a float32 unit in the last place of 1
 COLLAPSE = 24.0 * math.log(2.0)
+"""exp(-COLLAPSE) = 2^-24, half a float32 unit in the last place of 1."""
 
 
 @exact_kernel
-def readable_rows(logits: Floats, start: int, wanted: Request, results: Results) -> int:
-    """(n, C) logits of rows start ... -> fills `results`; the first bad row or -1."""
+def readable_rows(
+    logits: Floats, rows: npt.NDArray[np.int64], wanted: Request, results: Results
+) -> int:
+    """(n, C) logits of rows numbered (n,) -> fills `results`; the first bad row or -1."""
     first_bad = -1
-    z = np.empty(logits.shape[1])
-    for i in range(logits.shape[0]):
-        z[:] = logits[i]
-        if not readable_row(z, start + i, wanted, results) and first_bad < 0:
-            first_bad = start + i
-    return first_bad
+    for i in range(rows.size):
+        if not readable_row(logits[i], rows[i], wanted, results) and first_bad < 0:
+            first_bad = rows[i]
+    return int(first_bad)
 
 
-@exact_kernel
+@step_kernel
 def readable_row(z: Floats, i: int, wanted: Request, results: Results) -> bool:
     """(C,) float64 -> every statistic of row i; whether the row is good."""
     at, second, classes = _largest_two(z)
@@ -68,7 +68,7 @@ def readable_row(z: Floats, i: int, wanted: Request, results: Results) -> bool:
     return True
 
 
-@exact_kernel
+@step_kernel
 def _largest_two(z: Floats) -> tuple[int, float, int]:
     """First argmax, second largest value (NaN where z holds one), count above -inf."""
     at, second, classes = 0, -np.inf, 0
@@ -85,7 +85,7 @@ def _largest_two(z: Floats) -> tuple[int, float, int]:
     return at, second + total, classes
 
 
-@exact_kernel
+@step_kernel
 def _saturated(z: Floats, at: int) -> int:
     """How many other unmasked classes lie at least 24 ln 2 below the largest."""
     count = 0
@@ -95,7 +95,7 @@ def _saturated(z: Floats, at: int) -> int:
     return count
 
 
-@exact_kernel
+@step_kernel
 def _others(z: Floats, at: int, temperature: float) -> float:
     """Sum over j != at of exp((z_j - max z) / T), with the roundings carried (Kahan)."""
     total, lost = 0.0, 0.0
@@ -108,7 +108,7 @@ def _others(z: Floats, at: int, temperature: float) -> float:
     return total
 
 
-@exact_kernel
+@step_kernel
 def _softmax_sums(
     z: Floats, i: int, at: int, second: float, classes: int, wanted: Request, results: Results
 ) -> None:
@@ -148,7 +148,7 @@ def _softmax_sums(
         results.floats[wanted.gen[k], i] = value
 
 
-@exact_kernel
+@step_kernel
 def _log_rest(z: Floats, at: int, second: float) -> float:
     """Logarithm of the sum over j != at of exp(z_j - max z), without underflow."""
     if second == -np.inf:
@@ -160,7 +160,7 @@ def _log_rest(z: Floats, at: int, second: float) -> float:
     return float(second - z[at] + math.log(total))
 
 
-@exact_kernel
+@step_kernel
 def _largest_others(z: Floats, at: int, count: int) -> Floats:
     """The `count` largest of z but for z[at], in the order of a heap."""
     heap = np.full(count, -np.inf)
@@ -180,7 +180,7 @@ def _largest_others(z: Floats, at: int, count: int) -> Floats:
     return heap
 
 
-@exact_kernel
+@step_kernel
 def _divergence(z: Floats, at: int, log_total: float, log_prior: Floats) -> float:
     """Divergence sum p (ln p - ln q); infinite where p > 0 = q."""
     total = 0.0

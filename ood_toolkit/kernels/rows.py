@@ -2,52 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.readable import readable_rows
-from ood_toolkit.kernels.request import Results, request
+from ood_toolkit.kernels.request import Request, Results, request
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
+from ood_toolkit.kernels.threads import thread_count
+from ood_toolkit.kernels.vector_rows import vector_filler
+from ood_toolkit.kernels.vectors import available, within_range
 
 __all__ = ["BLOCK_ELEMENTS", "row_statistics"]
 
-BLOCK_ELEMENTS = 1 << 20
-"""Logits widened at a time: a block of rows that stays near the processor."""
+BLOCK_ELEMENTS = 1 << 19
+"""Logits that a thread takes at a time, and copies where it must."""
+
+PARALLEL_FROM = 1 << 18
+"""So many logits are shared among threads; fewer take longer to hand out than to do."""
+
+ROWS_TOGETHER = 16
 
 
 def row_statistics(logits: npt.NDArray[Any], wanted: Iterable[Statistic]) -> RowStatistics:
     """Row-wise statistics of the softmax of `logits`.  (N, C) -> one (N,) array each.
+
+    A row's values do not depend on the rows around it, nor on the number of threads.
 
     Parameters
     ----------
     logits : (N, C) array of float16, bfloat16, float32 or float64
         Any memory layout; a memory map is read block by block.
     wanted : iterable of Statistic
-        What to return; sums run in float64 whatever the input's type.
+        What to return.
 
     Returns
     -------
     RowStatistics
         float64 arrays (int64 for PREDICTION, CLASSES and SATURATED), and the first bad
-        row.  The values of bad rows mean nothing.
+        row.  The values of bad rows mean nothing.  Of float64 logits all values are good
+        to some units in the last place; of shorter floats, to float32's.
 
     Raises
     ------
     InputError
         If a statistic does not exist, or its numbers make no sense for C classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit.kernels.statistics import PREDICTION, log_sum_exp
+    >>> rows = row_statistics(np.array([[2.0, 1.0, 0.1]]), [PREDICTION, log_sum_exp()])
+    >>> rows[PREDICTION], rows[log_sum_exp()].round(4), rows.first_bad
+    (array([0]), array([2.417]), -1)
     """
     n, c = logits.shape
     names, asked, (floats, integers) = request(wanted, c)
     results = Results(np.empty((floats, n)), np.empty((integers, n), dtype=np.int64))
-    first_bad = -1
-    rows = max(1, BLOCK_ELEMENTS // max(c, 1))
-    for start in range(0, n, rows):
-        block = np.array(logits[start : start + rows], dtype=np.float64)
+    bad: list[int] = []
+    if n > 0:
+        vectors = available() and within_range(asked)
+        fill = (vector_filler if vectors else _readable_filler)(logits, asked, results)
+        step = max(1, BLOCK_ELEMENTS // max(c, 1))
+        if step > ROWS_TOGETHER:
+            step -= step % ROWS_TOGETHER
+        threads = thread_count() if n * c >= PARALLEL_FROM else 1
+        share_out(lambda start, stop: bad.append(fill(start, stop)), n, step, threads)
+    return results.named(names, min((row for row in bad if row >= 0), default=-1))
+
+
+def _readable_filler(
+    logits: npt.NDArray[Any], wanted: Request, results: Results
+) -> Callable[[int, int], int]:
+    """As `vector_filler`, without vectors."""
+
+    def fill(start: int, stop: int) -> int:
+        block = np.array(logits[start:stop], dtype=np.float64)
         with np.errstate(over="ignore"):  # heard only where numba's compiler is off
-            bad = readable_rows(block, start, asked, results)
-        if first_bad < 0:
-            first_bad = bad
-    return results.named(names, first_bad)
+            return readable_rows(block, np.arange(start, stop), wanted, results)
+
+    return fill

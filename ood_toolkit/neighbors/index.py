@@ -19,7 +19,7 @@ from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.neighbors.placement import row_blocks
 from ood_toolkit.neighbors.prepared import MOST_COLUMNS, PreparedBank
 from ood_toolkit.neighbors.sweep import query_step, sweep
-from ood_toolkit.neighbors.workers import Workers
+from ood_toolkit.neighbors.workers import Workers, run_blocks
 from ood_toolkit.outputs import FLOATS, Array
 
 __all__ = ["NeighborIndex", "Neighbors"]
@@ -137,20 +137,17 @@ class NeighborIndex:
         found = Neighbors(np.empty((len(given), k)), np.empty((len(given), k), dtype=np.int64))
         if k == 0:
             return found
-        step = query_step(k, self.bank.shape)
-        with Workers(thread_count()) as workers:
-            for start in range(0, len(given), step):
-                part = slice(start, start + step)
-                block = np.array(given[part], dtype=np.float64, order="C")
-                _check_finite("queries", block, start)
-                sweep(
-                    self.prepared,
-                    block,
-                    left_out[part],
-                    found.distances[part],
-                    found.indices[part],
-                    workers,
-                )
+
+        def search_block(part: slice, workers: Workers, share: int) -> None:
+            block = np.array(given[part], dtype=np.float64, order="C")
+            _check_finite("queries", block, part.start)
+            near, at = found.distances[part], found.indices[part]
+            sweep(self.prepared, block, left_out[part], near, at, workers, share)
+
+        def most(share: int) -> int:
+            return query_step(k, self.bank.shape, share)
+
+        run_blocks(search_block, len(given), most, thread_count())
         return found
 
     def kth_distance(self, queries: Any, k: int, *, exclude: Any = None) -> npt.NDArray[np.float64]:

@@ -8,27 +8,29 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.kernels.topk import SEGMENT, Candidates, QueryRows, nearest, shortlist
-from ood_toolkit.neighbors.placement import BLOCK_ELEMENTS
 from ood_toolkit.neighbors.prepared import PreparedBank
 from ood_toolkit.neighbors.workers import Workers
 
 __all__ = ["CANDIDATE_BYTES", "QUERY_ROWS", "TILE_BYTES", "query_step", "sweep"]
 
 TILE_BYTES = 64 << 20
-"""Products held at a time."""
+"""Products held at a time, by all blocks together."""
 CANDIDATE_BYTES = 48 << 20
-"""Candidates held at a time."""
+"""Candidates held at a time, by all blocks together."""
+BLOCK_BYTES = 32 << 20
+"""Float64 queries held at a time, by all blocks together."""
 QUERY_ROWS = 2048
 """Most queries in a block."""
 
 Grouped = TypeVar("Grouped", QueryRows, Candidates)
 
 
-def query_step(k: int, shape: tuple[int, ...]) -> int:
-    """Queries in a block, so few that their candidates and float64 copies stay small."""
+def query_step(k: int, shape: tuple[int, ...], share: int) -> int:
+    """Most queries in a block of a search for k in a bank of some shape, `share` blocks at once."""
     size, columns = shape
-    by_candidates = CANDIDATE_BYTES // (16 * _capacity(k, size))
-    return max(1, min(QUERY_ROWS, by_candidates, BLOCK_ELEMENTS // columns))
+    by_candidates = CANDIDATE_BYTES // (16 * _capacity(k, size) * share)
+    by_queries = BLOCK_BYTES // (8 * columns * share)
+    return max(1, min(QUERY_ROWS, by_candidates, by_queries))
 
 
 def sweep(
@@ -38,6 +40,7 @@ def sweep(
     distances: npt.NDArray[np.float64],
     indices: npt.NDArray[np.int64],
     workers: Workers,
+    share: int,
 ) -> None:
     """Find the k nearest of the bank's M rows to each of q queries.
 
@@ -53,12 +56,14 @@ def sweep(
         Nearest first, ties by lowest index; k is at most the number of rows left.
     workers : Workers
         Share out the queries between products.
+    share : int
+        How many blocks are searched at once.
     """
     (count, k), size = distances.shape, len(bank.rows)
     points, described = bank.place(queries)
     facts = bank.described_for(k)
     found = _no_candidates(count, _capacity(k, size), points.dtype)
-    width = _tile_width(size, count * points.itemsize)
+    width = _tile_width(size, TILE_BYTES // (count * points.itemsize * share))
     buffer = np.empty(count * width, dtype=points.dtype)
     for first in range(0, size, width):
         block = bank.rows[first : first + width]
@@ -97,15 +102,14 @@ def _no_candidates(count: int, capacity: int, dtype: np.dtype[Any]) -> Candidate
     )
 
 
-def _tile_width(bank_size: int, bytes_per_row: int) -> int:
+def _tile_width(bank_size: int, most: int) -> int:
     """Bank rows in a tile: as few and as equal tiles as fit, of whole segments.
 
     Of an odd number of segments, because rows that lie a power of two apart share few
     cache lines, and a product into them takes up to a fifth longer.
     """
-    most = max(1, TILE_BYTES // (bytes_per_row * SEGMENT))
     segments = -(-bank_size // SEGMENT)
-    tiles = -(-segments // most)
+    tiles = -(-segments // max(1, most // SEGMENT))
     return min(bank_size, (-(-segments // tiles) | 1) * SEGMENT)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels import blas
 from ood_toolkit.kernels.distances import fill_distances
-from ood_toolkit.neighbors import NeighborIndex, sweep
+from ood_toolkit.neighbors import NeighborIndex, sweep, workers
 
 K = 12
 
@@ -38,19 +42,55 @@ def test_query_batches(case):
             assert found.indices.tobytes() == whole.indices[part].tobytes()
 
 
+@pytest.mark.parametrize("threads", ["1", "3"])
 @pytest.mark.parametrize(("tile", "rows"), [(1, 2048), (1 << 16, 13), (1 << 19, 300)])
-def test_block_sizes(case, monkeypatch, tile, rows):
+def test_block_sizes(case, monkeypatch, tile, rows, threads):
     expected = bits(*case)
+    monkeypatch.setenv("OOD_TOOLKIT_THREADS", threads)
+    monkeypatch.setattr(workers, "SIDE_BY_SIDE_ROWS", 1)
     monkeypatch.setattr(sweep, "TILE_BYTES", tile)
     monkeypatch.setattr(sweep, "QUERY_ROWS", rows)
     assert bits(*case) == expected
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "5"])
-def test_threads(case, monkeypatch, threads):
+@pytest.mark.parametrize("least", [1, 10_000])
+@pytest.mark.parametrize("told", [True, False])
+def test_threads(case, monkeypatch, threads, least, told):
     expected = bits(*case)
     monkeypatch.setenv("OOD_TOOLKIT_THREADS", threads)
+    monkeypatch.setattr(workers, "SIDE_BY_SIDE_ROWS", least)
+    if not told:
+        monkeypatch.setattr(blas, "_controls", lambda: None)
     assert bits(*case) == expected
+
+
+def test_a_bad_row_is_named_whichever_thread_finds_it(case, monkeypatch):
+    bank, queries, _ = case
+    monkeypatch.setenv("OOD_TOOLKIT_THREADS", "3")
+    monkeypatch.setattr(workers, "SIDE_BY_SIDE_ROWS", 1)
+    queries = queries.copy()
+    queries[[137, 250], 3] = np.nan
+    before = threads_of_blas()
+    with pytest.raises(InputError, match="queries: row 137 holds NaN"):
+        NeighborIndex.build(bank).search(queries, 3)
+    assert threads_of_blas() == before
+
+
+def test_searches_at_once_leave_blas_as_it_was(case, monkeypatch):
+    expected = bits(*case)
+    monkeypatch.setenv("OOD_TOOLKIT_THREADS", "2")
+    monkeypatch.setattr(workers, "SIDE_BY_SIDE_ROWS", 1)
+    before = threads_of_blas()
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(bits, *case) for _ in range(8)]
+        assert all(f.result() == expected for f in found)
+    assert threads_of_blas() == before
+
+
+def threads_of_blas():
+    controls = blas._controls()
+    return None if controls is None else controls[0]()
 
 
 def test_memory_layout(case, tmp_path):

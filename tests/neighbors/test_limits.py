@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import bench_neighbors
 from ood_toolkit.errors import InputError
 from ood_toolkit.neighbors import NeighborIndex
 
@@ -98,14 +97,6 @@ def test_banks_that_are_refused(bank, message):
 def test_searches_that_are_refused(queries, k, exclude, message):
     with pytest.raises(InputError, match=message):
         NeighborIndex.build(SQUARE).search(queries, k, exclude=exclude)
-
-
-def test_the_benchmark_runs(capsys):
-    sizes = ["--bank", "300", "--dims", "8", "--queries", "20", "-k", "5", "--rounds", "1"]
-    assert bench_neighbors.main(sizes) == 0
-    printed = capsys.readouterr().out
-    assert "bank 300 x 8, 20 queries, k = 5" in printed
-    assert "ours / matrix product" in printed
 
 
 MEMORY = """

@@ -1,0 +1,100 @@
+"""Threads that share out blocks of rows; the kernels they run release the interpreter.
+
+The pool is made when it is first needed, is kept, and is forgotten in a forked child, whose
+copy of it has no threads.  numba's own threads are not used: its default layer ends a
+process that forks after it has started them, and a call from two threads at once with
+another.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+__all__ = ["in_order", "share_out"]
+
+Result = TypeVar("Result")
+
+_pool: ThreadPoolExecutor | None = None
+_pool_threads = 0
+_making = threading.Lock()
+
+
+def share_out(work: Callable[[int, int], None], rows: int, step: int, threads: int) -> None:
+    """Call work(start, stop) on blocks of `step` rows that cover 0 ... rows.
+
+    A thread takes the next block when it has done one, so that a busy processor slows the
+    whole down as little as it must.  The calling thread works too.
+    """
+    blocks = -(-rows // step)
+    threads = min(threads, blocks)
+    following = itertools.count()  # handing out a number is atomic
+
+    def run() -> None:
+        for block in following:
+            if block >= blocks:
+                return
+            work(block * step, min(rows, (block + 1) * step))
+
+    if threads <= 1:
+        run()
+        return
+    pool = _helpers(threads - 1)
+    helpers = [pool.submit(run) for _ in range(threads - 1)]
+    run()
+    for helper in helpers:
+        if not helper.cancel():  # one that has not begun is not needed any more
+            helper.result()
+
+
+def in_order(
+    work: Callable[[int, int], Result], rows: int, step: int, threads: int
+) -> Iterator[Result]:
+    """The results of work(start, stop) on such blocks, first block first.
+
+    At most two blocks a thread are done or waiting ahead of the one that is handed out.
+    """
+    blocks = [(start, min(rows, start + step)) for start in range(0, rows, step)]
+    if min(threads, len(blocks)) <= 1:
+        yield from (work(*block) for block in blocks)
+        return
+    pool = _helpers(threads)
+    ahead: deque[Future[Result]] = deque()
+    try:
+        for block in blocks:
+            ahead.append(pool.submit(work, *block))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for waiting in ahead:
+            waiting.cancel()
+
+
+def _helpers(threads: int) -> ThreadPoolExecutor:
+    """The pool, with at least so many threads."""
+    global _pool, _pool_threads
+    with _making:
+        if _pool is None or _pool_threads < threads:
+            from concurrent.futures import ThreadPoolExecutor
+
+            # A smaller pool may still be at work; it ends with its last user.
+            _pool, _pool_threads = ThreadPoolExecutor(threads, "ood_toolkit"), threads
+        return _pool
+
+
+def _forget() -> None:
+    global _pool, _pool_threads, _making
+    _pool, _pool_threads, _making = None, 0, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
