@@ -13,10 +13,11 @@ demo: $(VENV)/.installed  ## install without torch, run the demo benchmark
 test: $(VENV)/.installed-test  ## install with the test extras, run every test
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-lint: $(VENV)/.installed-test  ## formatting, style, types
+lint: $(VENV)/.installed-test  ## formatting, style, types, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m docs.generate --check
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
@@ -26,19 +27,21 @@ generated: $(VENV)/.installed-test  ## files derived from the catalogue
 	$(BIN)/python -m docs.generate
 
 docs: $(VENV)/.installed-docs generated
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -E -W --keep-going -b html docs docs/_build/html
 
 PEERS := .venv-peers
 DATA ?= $(OOD_TOOLKIT_DATA)/cifar10_resnet20
-bench: $(PEERS)/.installed  ## time kernels and searches against the peers
-	$(PEERS)/bin/python -m benchmarks
+SUBJECTS ?=
+bench: $(PEERS)/.installed  ## time everything against the peers; SUBJECTS="energy ranking" for some
+	$(PEERS)/bin/python -m benchmarks $(SUBJECTS)
 
 peers: $(PEERS)/.installed  ## compare scores with pytorch-ood on the arrays in DATA
 	$(PEERS)/bin/python -m benchmarks.pytorch_ood $(DATA)
 
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e '.[torch]'
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e '.[torch,knn]' \
+	  jax matplotlib mpmath threadpoolctl
 	$(PEERS)/bin/python -m pip install --quiet --no-deps pytorch-ood==0.4.0 torchvision pillow
 	@touch $@
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from .console import print_json, progress
+from .members import member_option, members_by_set
 from .options import (
     FileOptions,
     file_options,
@@ -34,6 +35,7 @@ __all__ = ["score"]
 @method_option(required=False)
 @set_option("NAME.KEY")
 @train_options
+@member_option
 @click.option(
     "--detector",
     "detectors",
@@ -64,6 +66,7 @@ def score(
     settings: tuple[str, ...],
     train: str | None,
     id_val: str | None,
+    members: tuple[str, ...],
     detectors: tuple[str, ...],
     output: str,
     format_: str | None,
@@ -82,19 +85,23 @@ def score(
         raise click.UsageError("say what to score with: -m NAME or --detector FILE")
     if as_json and output == "-":
         raise click.UsageError("--json describes the run on stdout: give the scores a file with -o")
+    if members and len(inputs) > 1:
+        raise click.UsageError("--member goes with one FILE: score several one at a time")
+    stacks = members_by_set(members, ["FILE", "train", "id-val"], "FILE")
     from ood_toolkit.evaluation.inspection import doubts_about_logits
     from ood_toolkit.io import refuse_same_file, save_scores
 
     with talking(quiet, verbose) as talk:
         given = [*inputs, *(f for f in (train, id_val, files.head) if f), *detectors]
+        given += [path for paths in stacks.values() for path in paths]
         refuse_same_file(output, given)
         scorers, thresholds, head = _scorers(
-            names, parameters_by_method(settings, names), train, id_val, detectors, files
+            names, parameters_by_method(settings, names), train, id_val, detectors, files, stacks
         )
         tables = []
         with progress(len(inputs) * len(scorers), quiet=quiet) as step:
             for name in inputs:
-                record = files.load(name, labels="lenient", head=head)
+                record = files.load(name, labels="lenient", head=head, members=stacks["FILE"])
                 for doubt in doubts_about_logits(record):
                     talk.note(f"Warning: {name}: {doubt}")
                 tables.append(_table(record, scorers, thresholds, step))
@@ -119,6 +126,7 @@ def _scorers(
     id_val: str | None,
     detectors: tuple[str, ...],
     files: FileOptions,
+    stacks: Mapping[str, list[str]],
 ) -> tuple[dict[str, FittedScorer], dict[str, Threshold], Any]:
     """Fitted scorers and thresholds by column name, and the head of the training file."""
     from ood_toolkit.decision import Threshold
@@ -127,9 +135,9 @@ def _scorers(
 
     # an unknown name is an error before any file is read
     made = {name: as_detector(name, parameters[name]) for name in names}
-    record = files.load(train) if train else None
+    record = files.load(train, members=stacks["train"]) if train else None
     head = record.head if record else None
-    held_out = files.load(id_val, head=head) if id_val else None
+    held_out = files.load(id_val, head=head, members=stacks["id-val"]) if id_val else None
     scorers = {name: fit_method(detector, record, held_out) for name, detector in made.items()}
     thresholds = {}
     for path in detectors:
@@ -151,7 +159,7 @@ def _table(
     """The columns of one input."""
     import numpy as np
 
-    from ood_toolkit.detectors.chunks import refuse_bad_row
+    from ood_toolkit.chunks import refuse_bad_row
     from ood_toolkit.detectors.planner import score_together
     from ood_toolkit.kernels.rows import row_statistics
     from ood_toolkit.kernels.statistics import PREDICTION

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 
-__all__ = ["Calibrator", "Detector", "RowScorer", "Scorer", "Transform"]
+__all__ = ["Calibrator", "Detector", "JointScorer", "RowScorer", "Scorer", "Transform"]
 
 
 @runtime_checkable
@@ -37,6 +37,22 @@ class RowScorer(Scorer, Protocol):
 
     def combine(self, rows: RowStatistics, /) -> Array:
         """(N,) float64 from the statistics; larger = more in-distribution."""
+        ...
+
+
+@runtime_checkable
+class JointScorer(Scorer, Protocol):
+    """A scorer of statistics of each row of logits and of other parts of the record.
+
+    The planner gathers the statistics of these scorers too.
+    """
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What it wants to know of the logits."""
+        ...
+
+    def judge(self, rows: RowStatistics, x: Outputs, /) -> Array:
+        """(N,) float64 from the statistics and the record; larger = more in-distribution."""
         ...
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ood_toolkit.chunks import located, refuse_bad_row
 from ood_toolkit.detectors.catalogue import method_of
-from ood_toolkit.detectors.chunks import located, refuse_bad_row
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
@@ -22,6 +22,8 @@ __all__ = [
     "FittedScorer",
     "LogitDetector",
     "LogitScorer",
+    "StatisticsScorer",
+    "checked_statistics",
     "training_labels",
 ]
 
@@ -121,6 +123,22 @@ class FittedScorer(ABC):
         save_scorer(self, path)
 
 
+@dataclass(frozen=True)
+class StatisticsScorer(FittedScorer):
+    """A fitted scorer of row statistics of the logits and of other parts of the record."""
+
+    @abstractmethod
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What it wants to know of the logits."""
+
+    @abstractmethod
+    def judge(self, rows: RowStatistics, x: Outputs, /) -> Array:
+        """(N,) float64 from the statistics and the record; larger = more in-distribution."""
+
+    def _score(self, x: Outputs) -> Array:
+        return self.judge(checked_statistics(x, self.statistics()), x)
+
+
 class LogitDetector(ABC):
     """A method that learns nothing: its score is a function of one row's statistics."""
 
@@ -153,10 +171,21 @@ class LogitScorer(FittedScorer):
         return np.asarray(self.detector.combine(rows), dtype=np.float64)
 
     def _score(self, x: Outputs) -> Array:
-        assert x.logits is not None
-        rows = row_statistics(x.logits, self.statistics())
-        refuse_bad_row(x, rows.first_bad)
-        return self.combine(rows)
+        return self.combine(checked_statistics(x, self.statistics()))
+
+
+def checked_statistics(x: Outputs, wanted: Iterable[Statistic]) -> RowStatistics:
+    """Row statistics of logits.
+
+    Raises
+    ------
+    InputError
+        Naming the first row with NaN, +inf or nothing but -inf.
+    """
+    assert x.logits is not None
+    rows = row_statistics(x.logits, wanted)
+    refuse_bad_row(x, rows.first_bad)
+    return rows
 
 
 def training_labels(method: str, train: Outputs, *, every_class: bool = True) -> Array:

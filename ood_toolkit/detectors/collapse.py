@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.chunks import located, scored_features
+from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import feature_chunks, located, refuse_bad_row
+from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import BadParameter, InputError
-from ood_toolkit.kernels.moments import Moments
-from ood_toolkit.kernels.rows import row_statistics
-from ood_toolkit.kernels.statistics import LARGEST
+from ood_toolkit.kernels.statistics import LARGEST, RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["NECO", "NECOScorer"]
@@ -31,6 +30,7 @@ EXPLAINED = 0.9
     train="features",
     reference="Ben Ammar et al., ICLR 2024",
     laws="class_permutation",
+    grid={"dim": ("auto", 2, 5, 10, 20, 50, 100), "max_logit": (True, False)},
 )
 @dataclass(frozen=True)
 class NECO:
@@ -76,10 +76,7 @@ class NECO:
         dims = train.features.shape[1]
         if self.dim != "auto" and self.dim > dims:
             raise BadParameter(f"neco.dim = {self.dim}, but the features have {dims} columns")
-        first = next(feature_chunks(train))[1]
-        moments = Moments.about(first.mean(axis=0), 1)
-        for part, chunk in feature_chunks(train):
-            moments.add(chunk, np.zeros(part.stop - part.start, dtype=np.int64))
+        moments = feature_moments(train)
         covariance = moments.total_covariance()
         variance = np.diag(covariance).copy()
         # what rounding leaves of a constant column is no spread
@@ -97,7 +94,7 @@ class NECO:
 
 
 @dataclass(frozen=True)
-class NECOScorer(FittedScorer):
+class NECOScorer(StatisticsScorer):
     """Fitted `NECO`.
 
     Attributes
@@ -117,18 +114,20 @@ class NECOScorer(FittedScorer):
 
     shapes = {"mean": "D", "spread": "D", "axes": "D d"}
 
-    def _score(self, x: Outputs) -> Array:
-        scores = np.ones(len(x))
-        if self.detector.max_logit:
-            assert x.logits is not None
-            rows = row_statistics(x.logits, (LARGEST,))
-            refuse_bad_row(x, rows.first_bad)
-            scores = rows[LARGEST].copy()
-        for part, chunk in feature_chunks(x):
-            s = (chunk - self.mean) / self.spread
-            length = np.linalg.norm(s, axis=1)
-            scores[part] *= np.linalg.norm(s @ self.axes, axis=1) / np.where(length > 0, length, 1)
-        return scores
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The largest logit."""
+        return (LARGEST,)
+
+    def judge(self, rows: RowStatistics, x: Outputs, /) -> Array:
+        """Share in the subspace, times the largest logit where the detector says so."""
+        shares = scored_features(x, self._shares)
+        return shares * rows[LARGEST] if self.detector.max_logit else shares
+
+    def _shares(self, chunk: Array, part: slice) -> Array:
+        """Share of each standardised feature's length that lies along the axes."""
+        s = (chunk - self.mean) / self.spread
+        length = np.linalg.norm(s, axis=1)
+        return np.asarray(np.linalg.norm(s @ self.axes, axis=1) / np.where(length > 0, length, 1))
 
     def report(self) -> Mapping[str, Any]:
         """Axes kept and the variance they explain."""

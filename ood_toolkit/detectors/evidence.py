@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ood_toolkit.chunks import probability_chunks, refuse_bad_row, scored_logits
 from ood_toolkit.detectors.base import FittedScorer, LogitDetector
-from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import logit_chunks, probability_chunks, refuse_bad_row
+from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.rows import row_statistics
@@ -72,11 +72,11 @@ class EvidentialScorer(FittedScorer):
     """Scorer of `Evidential`."""
 
     def _score(self, x: Outputs) -> Array:
-        scores = np.empty(len(x))
-        for part, z in logit_chunks(x):
+        def judge(z: Array, part: slice) -> Array:
             classes = (z > -np.inf).sum(axis=1)
-            scores[part] = -classes / (np.maximum(z, 0.0).sum(axis=1) + classes)
-        return scores
+            return np.asarray(-classes / (np.maximum(z, 0.0).sum(axis=1) + classes))
+
+        return scored_logits(x, judge)
 
 
 @method(
@@ -119,16 +119,16 @@ class StandardizedLogitScorer(FittedScorer):
     """Scorer of `StandardizedLogit`."""
 
     def _score(self, x: Outputs) -> Array:
-        scores = np.empty(len(x))
-        for part, z in logit_chunks(x):
+        def judge(z: Array, part: slice) -> Array:
             live = z > -np.inf
             classes = live.sum(axis=1)
             below = np.where(live, z.max(axis=1, keepdims=True) - z, 0.0)
             mean = below.sum(axis=1) / classes
             centred = np.where(live, below - mean[:, None], 0.0)
             spread = np.sqrt(np.einsum("nc,nc->n", centred, centred) / classes)
-            scores[part] = mean / np.where(spread > 0, spread, 1.0)
-        return scores
+            return np.asarray(mean / np.where(spread > 0, spread, 1.0))
+
+        return scored_logits(x, judge)
 
 
 @method(
@@ -137,6 +137,8 @@ class StandardizedLogitScorer(FittedScorer):
     needs="logits",
     reference="Możejko et al. 2018, arXiv 1810.01861",
     laws="class_permutation",
+    grid={"a": (-5, -2, 0, 1, 2, 5)},
+    auto=PSEUDO_OUTLIERS,
 )
 @dataclass(frozen=True)
 class InhibitedSoftmax(LogitDetector):

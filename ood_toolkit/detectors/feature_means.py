@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ood_toolkit.chunks import feature_chunks, located
 from ood_toolkit.detectors.base import training_labels
-from ood_toolkit.detectors.chunks import feature_chunks, located
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Head, Outputs

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ood_toolkit.chunks import scored_features
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import feature_chunks
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.outputs import Array, Outputs
 
@@ -21,6 +21,7 @@ __all__ = ["FeatureNorm", "FeatureNormScorer"]
     needs="features",
     reference="Yu et al., CVPR 2023; norm of the non-negative part",
     laws="",
+    grid={"order": (1, 2)},
 )
 @dataclass(frozen=True)
 class FeatureNorm:
@@ -63,7 +64,5 @@ class FeatureNormScorer(FittedScorer):
     """Scorer of `FeatureNorm`."""
 
     def _score(self, x: Outputs) -> Array:
-        scores = np.empty(len(x))
-        for part, chunk in feature_chunks(x):
-            scores[part] = np.linalg.norm(np.maximum(chunk, 0.0), self.detector.order, axis=1)
-        return scores
+        order = self.detector.order
+        return scored_features(x, lambda f, _: np.linalg.norm(np.maximum(f, 0.0), order, axis=1))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from ood_toolkit.chunks import feature_chunks, located, scored_features
 from ood_toolkit.detectors.base import FittedScorer, training_labels
-from ood_toolkit.detectors.chunks import feature_chunks, located
-from ood_toolkit.detectors.covariance import conditioning, nearest_distance, shrunk, whitening
+from ood_toolkit.detectors.covariance import conditioning, shrunk, whitening
+from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.errors import InputError
-from ood_toolkit.kernels.moments import Moments
+from ood_toolkit.kernels.prototypes import nearest_squared_distances, squared_lengths
 from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["GaussianScorer", "fit_gaussian"]
+
+FLOAT32_SPREAD = 1e3
+"""Features of float32 or shorter are whitened in float32 up to this ratio of deviations."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +61,53 @@ class GaussianScorer(FittedScorer):
     }
 
     def _score(self, x: Outputs) -> Array:
-        scores = np.zeros(len(x))
-        for part, chunk in feature_chunks(x, unit_length=self.unit_length):
-            centred = chunk - self.origin
-            if self.class_whitening.shape[1]:
-                scores[part] -= nearest_distance(centred @ self.class_whitening, self.class_means)
-            if self.background_whitening.shape[1]:
-                z = centred @ self.background_whitening
-                scores[part] += self.background_sign * np.einsum("nr,nr->n", z, z)
+        single = self._in_float32(x)
+        scores = self._scored(x, np.float32 if single else np.float64)
+        beyond = ~np.isfinite(scores)
+        if single and beyond.any():  # out of float32's range
+            scores[beyond] = self._scored(x, np.float64)[beyond]
         return scores
+
+    def _in_float32(self, x: Outputs) -> bool:
+        """Whether float32 products lose no more than features of that length have lost."""
+        assert x.features is not None
+        return x.features.dtype.itemsize <= 4 and all(
+            _spread(matrix) <= FLOAT32_SPREAD
+            for matrix in (self.class_whitening, self.background_whitening)
+        )
+
+    def _scored(self, x: Outputs, dtype: Any) -> Array:
+        origin, within, means, background = (
+            np.ascontiguousarray(array, dtype=dtype)
+            for array in (
+                self.origin,
+                self.class_whitening,
+                self.class_means,
+                self.background_whitening,
+            )
+        )
+
+        def judge(chunk: Array, part: slice) -> Array:
+            centred = chunk - origin
+            scores = np.zeros(len(chunk))
+            if within.shape[1]:
+                scores -= nearest_squared_distances(centred @ within, means)
+            if background.shape[1]:
+                scores += self.background_sign * squared_lengths(centred @ background)
+            return scores
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            return scored_features(x, judge, unit_length=self.unit_length, dtype=dtype)
 
     def report(self) -> Mapping[str, Any]:
         """Rank, condition number and constant features of the inverted covariance."""
         return dict(self.conditioning)
+
+
+def _spread(whitening: Array) -> float:
+    """Largest standard deviation over smallest, of the directions that are whitened."""
+    lengths = np.linalg.norm(whitening, axis=0)
+    return float(lengths.max() / lengths.min()) if lengths.size else 1.0
 
 
 def fit_gaussian(
@@ -90,11 +127,7 @@ def fit_gaussian(
     one_class = np.zeros(len(train), dtype=np.int64)
     labels = training_labels(name, train) if class_term else one_class
     classes = max(int(labels.max()) + 1, train.classes if class_term else 1)
-    chunks = feature_chunks(train, unit_length=unit_length)
-    first = next(chunks)
-    moments = Moments.about(first[1].mean(axis=0), classes)
-    for part, chunk in chain([first], chunks):
-        moments.add(chunk, labels[part])
+    moments = feature_moments(train, labels, classes, unit_length=unit_length)
     origin, dims, rule = moments.mean(), train.features.shape[1], detector.covariance
     nothing = np.zeros((dims, 0))
     report: dict[str, Any] = {}

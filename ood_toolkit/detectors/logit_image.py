@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ood_toolkit.chunks import located, scored_logits
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import located, logit_chunks
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
 
@@ -21,6 +21,7 @@ __all__ = ["LogitSignature", "LogitSignatureScorer"]
     needs="logits head",
     reference="Finlayson et al. 2024, arXiv 2403.09539",
     laws="class_permutation",
+    grid={"ones": (False, True)},
 )
 @dataclass(frozen=True)
 class LogitSignature:
@@ -72,8 +73,8 @@ class LogitSignatureScorer(FittedScorer):
         u, s, _ = np.linalg.svd(columns, full_matrices=False)
         kept = s > max(columns.shape) * np.finfo(np.float64).eps * s[0]
         basis, bias = u[:, kept], x.head.bias.astype(np.float64)
-        scores = np.empty(len(x))
-        for part, z in logit_chunks(x):
+
+        def judge(z: Array, part: slice) -> Array:
             if not np.isfinite(z).all():
                 row = part.start + int(np.argmin(np.isfinite(z).all(axis=1)))
                 raise InputError(
@@ -84,5 +85,6 @@ class LogitSignatureScorer(FittedScorer):
             everything = basis.shape[1] == basis.shape[0]
             outside = 0.0 * centred if everything else centred - (centred @ basis) @ basis.T
             length = np.linalg.norm(centred, axis=1)
-            scores[part] = -np.linalg.norm(outside, axis=1) / np.where(length > 0, length, 1.0)
-        return scores
+            return np.asarray(-np.linalg.norm(outside, axis=1) / np.where(length > 0, length, 1.0))
+
+        return scored_logits(x, judge)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ood_toolkit.chunks import located, probability_chunks
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import located, probability_chunks
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ood_toolkit.chunks import feature_chunks, located, scored_features
 from ood_toolkit.detectors.base import FittedScorer, training_labels
-from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import feature_chunks, located
+from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.neighbors import NeighborIndex
@@ -36,6 +36,8 @@ def _stacked(x: Outputs, dtype: Any, *, unit_length: bool) -> Array:
     train="features",
     reference="Sun et al., ICML 2022",
     laws="feature_rotation",
+    grid={"k": (1, 5, 10, 20, 50, 100, 200, 500, 1000)},
+    auto=PSEUDO_OUTLIERS,
 )
 @dataclass(frozen=True)
 class KNN:
@@ -180,7 +182,7 @@ class CosinePrototypeScorer(FittedScorer):
     shapes = {"prototypes": "P D"}
 
     def _score(self, x: Outputs) -> Array:
-        scores = np.empty(len(x))
-        for part, chunk in feature_chunks(x, unit_length=True):
-            scores[part] = np.clip((chunk @ self.prototypes.T).max(axis=1), -1.0, 1.0)
-        return scores
+        def judge(f: Array, part: slice) -> Array:
+            return np.asarray(np.clip((f @ self.prototypes.T).max(axis=1), -1.0, 1.0))
+
+        return scored_features(x, judge, unit_length=True)

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from ood_toolkit.chunks import scored_probabilities
 from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import probability_chunks
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.statistics import CLASSES, NONUNIFORMITY, RowStatistics, Statistic
@@ -113,16 +113,16 @@ class TransportScorer(FittedScorer):
                 f"label_non_uniformity.ground is {cost.shape[0]} x {cost.shape[0]}, "
                 f"but there are {x.classes} classes"
             )
-        scores = np.empty(len(x))
-        for part, probabilities in probability_chunks(x):
+
+        def judge(p: Array, part: slice) -> Array:
             assert x.logits is not None
             unmasked = np.asarray(x.logits[part], dtype=np.float64) > -np.inf
             uniform = unmasked / unmasked.sum(axis=1, keepdims=True)
             if cost is None:
-                scores[part] = _path_distance(probabilities, uniform)
-            else:
-                scores[part] = list(_transport_distances(probabilities, uniform, cost))
-        return scores
+                return _path_distance(p, uniform)
+            return np.array(list(_transport_distances(p, uniform, cost)))
+
+        return scored_probabilities(x, judge)
 
 
 def _path_distance(p: Array, uniform: Array) -> Array:

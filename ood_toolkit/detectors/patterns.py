@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.detectors.base import FittedScorer, training_labels
-from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import feature_chunks, located, logit_chunks, refuse_bad_row
+from ood_toolkit.chunks import feature_chunks, located, logit_chunks, scored_features
+from ood_toolkit.detectors.base import (
+    FittedScorer,
+    StatisticsScorer,
+    checked_statistics,
+    training_labels,
+)
+from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError, ToolkitWarning
-from ood_toolkit.kernels.rows import row_statistics
-from ood_toolkit.kernels.statistics import log_sum_exp
+from ood_toolkit.kernels.statistics import PREDICTION, RowStatistics, Statistic, log_sum_exp
 from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["SHE", "NNGuide", "NNGuideScorer", "SHEScorer"]
@@ -28,6 +32,7 @@ __all__ = ["SHE", "NNGuide", "NNGuideScorer", "SHEScorer"]
     train="logits features labels",
     reference="Zhang et al., ICLR 2023",
     laws="class_permutation feature_rotation",
+    grid={"metric": ("inner_product", "euclidean", "cosine")},
 )
 @dataclass(frozen=True)
 class SHE:
@@ -88,7 +93,7 @@ class SHE:
 
 
 @dataclass(frozen=True)
-class SHEScorer(FittedScorer):
+class SHEScorer(StatisticsScorer):
     """Fitted `SHE`.
 
     Attributes
@@ -101,19 +106,24 @@ class SHEScorer(FittedScorer):
 
     shapes = {"patterns": "C D"}
 
-    def _score(self, x: Outputs) -> Array:
-        scores = np.empty(len(x))
-        for (part, f), (_, z) in zip(feature_chunks(x), logit_chunks(x), strict=True):
-            own = self.patterns[z.argmax(axis=1)]
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The predicted class."""
+        return (PREDICTION,)
+
+    def judge(self, rows: RowStatistics, x: Outputs, /) -> Array:
+        """Likeness of each feature to the pattern of its predicted class."""
+
+        def likeness(f: Array, part: slice) -> Array:
+            own = self.patterns[rows[PREDICTION][part]]
             if self.detector.metric == "euclidean":
-                scores[part] = -np.linalg.norm(f - own, axis=1)
-                continue
+                return np.asarray(-np.linalg.norm(f - own, axis=1))
             product = np.einsum("nd,nd->n", f, own)
             if self.detector.metric == "cosine":
                 size = np.linalg.norm(f, axis=1) * np.linalg.norm(own, axis=1)
                 product = product / np.where(size > 0, size, 1.0)
-            scores[part] = product
-        return scores
+            return np.asarray(product)
+
+        return scored_features(x, likeness)
 
 
 @method(
@@ -123,6 +133,8 @@ class SHEScorer(FittedScorer):
     train="logits features",
     reference="Park et al., ICCV 2023",
     laws="class_permutation feature_rotation",
+    grid={"k": (10, 50, 100, 200), "fraction": (0.01, 0.1, 0.5)},
+    auto=PSEUDO_OUTLIERS,
 )
 @dataclass(frozen=True)
 class NNGuide:
@@ -176,12 +188,13 @@ class NNGuide:
                 stacklevel=3,
             )
         guides = np.concatenate([f for _, f in feature_chunks(bank, unit_length=True)])
-        guides *= _energy(bank)[:, None]
+        energy = log_sum_exp(1.0)
+        guides *= checked_statistics(bank, (energy,))[energy][:, None]
         return NNGuideScorer(self, train.classes, guides.shape[1], guides)
 
 
 @dataclass(frozen=True)
-class NNGuideScorer(FittedScorer):
+class NNGuideScorer(StatisticsScorer):
     """Fitted `NNGuide`.
 
     Attributes
@@ -194,22 +207,21 @@ class NNGuideScorer(FittedScorer):
 
     shapes = {"guides": "B D"}
 
-    def _score(self, x: Outputs) -> Array:
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The energy."""
+        return (log_sum_exp(1.0),)
+
+    def judge(self, rows: RowStatistics, x: Outputs, /) -> Array:
+        """Energy times the mean of the k largest likenesses to the guides."""
         k = min(self.detector.k, len(self.guides))
-        scores = _energy(x)
-        for part, f in feature_chunks(x, unit_length=True):
+
+        def guidance(f: Array, part: slice) -> Array:
             similarity = f @ self.guides.T
             similarity.partition(similarity.shape[1] - k, axis=1)
-            scores[part] *= similarity[:, similarity.shape[1] - k :].mean(axis=1)
-        return scores
+            return np.asarray(similarity[:, similarity.shape[1] - k :].mean(axis=1))
+
+        return rows[log_sum_exp(1.0)] * scored_features(x, guidance, unit_length=True)
 
     def report(self) -> Mapping[str, Any]:
         """Rows in the bank and the k in use."""
         return {"rows": len(self.guides), "k": min(self.detector.k, len(self.guides))}
-
-
-def _energy(x: Outputs) -> Array:
-    assert x.logits is not None
-    rows = row_statistics(x.logits, (log_sum_exp(1.0),))
-    refuse_bad_row(x, rows.first_bad)
-    return rows[log_sum_exp(1.0)].copy()

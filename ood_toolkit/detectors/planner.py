@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.detectors.base import FittedScorer, checked_statistics
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
-from ood_toolkit.detectors.chunks import refuse_bad_row
 from ood_toolkit.errors import InputError
-from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import RowStatistics
 from ood_toolkit.outputs import Array, Outputs
-from ood_toolkit.protocols import Detector, RowScorer, Scorer
+from ood_toolkit.protocols import Detector, JointScorer, RowScorer, Scorer
 
 __all__ = ["as_detector", "fit_method", "score_together", "unmet_needs"]
 
@@ -85,21 +83,19 @@ def score_together(
     InputError
         If a scorer cannot judge `x`, or a row holds NaN or infinity where it may not.
     """
-    by_rows = {name: s for name, s in scorers.items() if isinstance(s, RowScorer)}
-    shared: RowStatistics | None = None
-    if by_rows:
-        for checked in by_rows.values():
+    of_rows = [s for s in scorers.values() if isinstance(s, RowScorer | JointScorer)]
+    shared = RowStatistics({}, -1)
+    if of_rows:
+        for checked in of_rows:
             if isinstance(checked, FittedScorer):
                 checked.check(x)
-        assert x.logits is not None
-        wanted = [statistic for s in by_rows.values() for statistic in s.statistics()]
-        shared = row_statistics(x.logits, wanted)
-        refuse_bad_row(x, shared.first_bad)
+        shared = checked_statistics(x, [wanted for s in of_rows for wanted in s.statistics()])
     scores = {}
     for name, scorer in scorers.items():
-        if name in by_rows:
-            assert shared is not None
-            scores[name] = by_rows[name].combine(shared)
+        if isinstance(scorer, RowScorer):
+            scores[name] = scorer.combine(shared)
+        elif isinstance(scorer, JointScorer):
+            scores[name] = scorer.judge(shared, x)
         else:
             scores[name] = scorer.score(x)
         on_done(name)

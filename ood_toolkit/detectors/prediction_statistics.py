@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from ood_toolkit.chunks import probability_chunks, refuse_bad_row, scored_probabilities
 from ood_toolkit.detectors.base import FittedScorer, training_labels
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import probability_chunks, refuse_bad_row
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import LARGEST, PREDICTION, RowStatistics, Statistic
@@ -176,14 +176,16 @@ class KLMatchingScorer(FittedScorer):
         """KL(p || d) = sum p ln p - sum p ln d, with p ln 0 infinite where p > 0."""
         log_templates = np.log(np.where(self.templates > 0, self.templates, 1.0))
         impossible = (self.templates == 0).astype(np.float64)
-        scores = np.empty(len(x))
-        for part, p in probability_chunks(x):
-            negative_entropy = (p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)
+        some_impossible = bool(impossible.any())
+
+        def judge(p: Array, part: slice) -> Array:
+            negative_entropy = np.einsum("nc,nc->n", p, np.log(np.where(p > 0, p, 1.0)))
             divergence = negative_entropy[:, None] - p @ log_templates.T
-            if impossible.any():
+            if some_impossible:
                 divergence[p @ impossible.T > 0] = np.inf
-            scores[part] = -divergence.min(axis=1)
-        return scores
+            return np.asarray(-divergence.min(axis=1))
+
+        return scored_probabilities(x, judge)
 
 
 @method(
@@ -193,6 +195,7 @@ class KLMatchingScorer(FittedScorer):
     train="logits labels",
     reference="Sikar et al. 2024, arXiv 2407.07821",
     laws="logit_shift class_permutation",
+    grid={"by": ("predicted", "true")},
 )
 @dataclass(frozen=True)
 class SoftmaxCentroid:

@@ -8,15 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.chunks import feature_chunks, located, scored_features
+from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer, checked_statistics
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.chunks import feature_chunks, located, refuse_bad_row
+from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
 from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import BadParameter, InputError
-from ood_toolkit.kernels.moments import Moments
-from ood_toolkit.kernels.rows import row_statistics
-from ood_toolkit.kernels.statistics import LARGEST, log_sum_exp
+from ood_toolkit.kernels.statistics import LARGEST, RowStatistics, Statistic, log_sum_exp
 from ood_toolkit.outputs import Array, Head, Outputs
 
 __all__ = ["Residual", "ResidualScorer", "ViM", "ViMScorer"]
@@ -73,9 +72,7 @@ def residual_space(name: str, train: Outputs | None, dim: int | str) -> Residual
         )
     warn_if_head_disagrees(name, train)
     origin = head_origin(train.head)
-    moments = Moments.about(origin, 1)
-    for part, chunk in feature_chunks(train):
-        moments.add(chunk, np.zeros(part.stop - part.start, dtype=np.int64))
+    moments = feature_moments(train, origin=origin)
     values, vectors = np.linalg.eigh(moments.scatter / len(train))
     basis = vectors[:, : dims - kept]
     norms = np.concatenate([_norms(chunk, origin, basis) for _, chunk in feature_chunks(train)])
@@ -91,6 +88,7 @@ def residual_space(name: str, train: Outputs | None, dim: int | str) -> Residual
     train="features head",
     reference="Wang et al., CVPR 2022",
     laws="feature_rotation class_permutation",
+    grid={"dim": ("auto", 16, 32, 64, 128, 256, 512, 1000)},
 )
 @dataclass(frozen=True)
 class ViM:
@@ -131,9 +129,7 @@ class ViM:
         """Learn the residual subspace and the scale of the virtual logit."""
         space = residual_space("vim", train, self.dim)
         assert train is not None
-        assert train.logits is not None
-        rows = row_statistics(train.logits, (LARGEST,))
-        refuse_bad_row(train, rows.first_bad)
+        rows = checked_statistics(train, (LARGEST,))
         if space.mean_norm == 0.0:
             raise InputError(
                 located(train, "vim: the training features have no residual; choose a smaller dim")
@@ -150,7 +146,7 @@ class ViM:
 
 
 @dataclass(frozen=True)
-class ViMScorer(FittedScorer):
+class ViMScorer(StatisticsScorer):
     """Fitted `ViM`.
 
     Attributes
@@ -172,14 +168,14 @@ class ViMScorer(FittedScorer):
 
     shapes = {"origin": "D", "residual": "D r"}
 
-    def _score(self, x: Outputs) -> Array:
-        assert x.logits is not None
-        rows = row_statistics(x.logits, (log_sum_exp(1.0),))
-        refuse_bad_row(x, rows.first_bad)
-        scores = rows[log_sum_exp(1.0)].copy()
-        for part, chunk in feature_chunks(x):
-            scores[part] -= self.alpha * _norms(chunk, self.origin, self.residual)
-        return scores
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The energy."""
+        return (log_sum_exp(1.0),)
+
+    def judge(self, rows: RowStatistics, x: Outputs, /) -> Array:
+        """Energy less the scaled residual."""
+        norms = scored_features(x, lambda f, _: _norms(f, self.origin, self.residual))
+        return np.asarray(rows[log_sum_exp(1.0)] - self.alpha * norms)
 
     def report(self) -> Mapping[str, Any]:
         """Principal dimensions, their share of the second moment, and alpha."""
@@ -198,6 +194,7 @@ class ViMScorer(FittedScorer):
     train="features head",
     reference="Wang et al., CVPR 2022",
     laws="feature_rotation class_permutation",
+    grid={"dim": ("auto", 16, 32, 64, 128, 256, 512, 1000)},
 )
 @dataclass(frozen=True)
 class Residual:
@@ -258,10 +255,7 @@ class ResidualScorer(FittedScorer):
     shapes = {"origin": "D", "residual": "D r"}
 
     def _score(self, x: Outputs) -> Array:
-        scores = np.empty(len(x))
-        for part, chunk in feature_chunks(x):
-            scores[part] = -_norms(chunk, self.origin, self.residual)
-        return scores
+        return -scored_features(x, lambda f, _: _norms(f, self.origin, self.residual))
 
     def report(self) -> Mapping[str, Any]:
         """Principal dimensions and their share of the second moment."""

@@ -9,12 +9,14 @@ from importlib.metadata import version
 
 import numpy as np
 
+from ood_toolkit.chunks import refuse_bad_row
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method_of
-from ood_toolkit.detectors.chunks import refuse_bad_row
 from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
 from ood_toolkit.errors import InputError, ToolkitError
+from ood_toolkit.evaluation.leakage import refuse_shared_rows
 from ood_toolkit.evaluation.records import Convention, Evaluation, MethodNote, PairResult
+from ood_toolkit.evaluation.tuning import Tuned, Tuning
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import PREDICTION
 from ood_toolkit.metrics import Ranking, bootstrap_intervals, ccr_at_fpr, delong_interval, oscr
@@ -49,6 +51,8 @@ class Harness:
         Bootstrap resamples behind the interval of FPR; 0 for no intervals of it.
     seed : int
         Seed of the bootstrap.
+    tuning : Tuning
+        How hyper-parameters are chosen before methods are fitted.
     """
 
     id_test: Outputs
@@ -61,6 +65,7 @@ class Harness:
     seed: int = 0
     id_name: str = "id"
     progress: Progress = lambda label: None
+    tuning: Tuning = field(default_factory=Tuning)
 
     def run(self, detectors: Mapping[str, Detector], *, skip_unmet: bool) -> Evaluation:
         """Evaluate detectors by name.
@@ -80,17 +85,17 @@ class Harness:
         failed: list[MethodNote] = []
         scorers: dict[str, FittedScorer] = {}
         timings: dict[str, dict[str, float]] = {}
+        tuned: dict[str, Tuned] = {}
         for name, detector in detectors.items():
             reason = self._unmet(detector)
             if reason:
                 (skipped if skip_unmet else failed).append(MethodNote(name, reason))
                 continue
-            start = time.perf_counter()
+            timings[name] = {"fit": 0.0, "score": 0.0}
             try:
-                scorers[name] = fit_method(detector, self.train, self.validation)
+                scorers[name] = self._fit(name, detector, tuned, timings[name])
             except ToolkitError as error:
                 failed.append(MethodNote(name, str(error)))
-            timings[name] = {"fit": time.perf_counter() - start, "score": 0.0}
             self.progress(f"fit {name}")
         sets = {"": self.id_test, **self.ood}
         scores = {key: self._score(x, scorers, timings, failed) for key, x in sets.items()}
@@ -114,7 +119,22 @@ class Harness:
             tuple(failed),
             timings,
             version("ood_toolkit"),
+            self.tuning.record({name: tuned[name] for name in done if name in tuned}),
         )
+
+    def _fit(
+        self, name: str, detector: Detector, tuned: dict[str, Tuned], seconds: dict[str, float]
+    ) -> FittedScorer:
+        """The fitted detector, with its parameters chosen first where that was asked for."""
+        start = time.perf_counter()
+        choice = self.tuning.choose(detector, self.train, self.validation)
+        if choice is not None:
+            tuned[name], detector = choice, choice.detector
+            seconds["tune"] = time.perf_counter() - start
+            start = time.perf_counter()
+        scorer = fit_method(detector, self.train, self.validation)
+        seconds["fit"] = time.perf_counter() - start
+        return scorer
 
     def _check_sets(self) -> None:
         if not self.ood:
@@ -127,6 +147,13 @@ class Harness:
                     f"{x.source or name}: {x.classes} classes, but the in-distribution rows have "
                     f"{self.id_test.classes}; both must come from one classifier"
                 )
+        if self.tuning.on == "none":
+            return
+        chosen_on = {"the training rows": self.train} if self.validation is None else {}
+        chosen_on |= {"the held-out rows": self.validation}
+        chosen_on |= {"the validation outliers": self.tuning.outliers}
+        given = {purpose: x for purpose, x in chosen_on.items() if x is not None}
+        refuse_shared_rows(given, {self.id_name: self.id_test, **self.ood})
 
     def _unmet(self, detector: Detector) -> str:
         row = method_of(detector)
@@ -134,7 +161,9 @@ class Harness:
             reason = unmet_needs(row, x, self.train)
             if reason:
                 return reason
-        return ""
+        outliers = self.tuning.outliers
+        reason = unmet_needs(row, outliers, self.train) if outliers is not None else ""
+        return f"{reason} in the rows it is tuned on" if reason else ""
 
     def _correct(self) -> Array | None:
         """Whether each in-distribution row is classified right; None without labels."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ood_toolkit.chunks import refuse_bad_row
 from ood_toolkit.detectors.base import training_labels
-from ood_toolkit.detectors.chunks import refuse_bad_row
 from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.records import MethodNote, plain
 from ood_toolkit.kernels.rows import row_statistics

@@ -1,0 +1,198 @@
+"""Reading a record chunk by chunk in float64, checked for finite values on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.blas import one_blas_thread
+from ood_toolkit.kernels.pool import share_out
+from ood_toolkit.kernels.products import CHUNK, chunk_of_logits, row_chunks
+from ood_toolkit.kernels.softmax import softmax_rows
+from ood_toolkit.kernels.threads import thread_count
+from ood_toolkit.outputs import Array, Outputs
+
+__all__ = [
+    "checked_features",
+    "checked_logits",
+    "checked_probabilities",
+    "feature_chunks",
+    "located",
+    "logit_chunks",
+    "probability_chunks",
+    "refuse_bad_features",
+    "refuse_bad_row",
+    "scored_features",
+    "scored_logits",
+    "scored_probabilities",
+]
+
+
+def located(x: Outputs, message: str) -> str:
+    """The message with the record's origin in front of it."""
+    return f"{x.source}: {message}" if x.source else message
+
+
+def refuse_bad_row(x: Outputs, row: int) -> None:
+    """Raise `InputError` naming the first row of logits that cannot be scored, if any."""
+    if row < 0:
+        return
+    assert x.logits is not None
+    values = np.asarray(x.logits[row], dtype=np.float64)
+    what = (
+        "holds NaN"
+        if np.isnan(values).any()
+        else "holds +inf"
+        if (values == np.inf).any()
+        else "is -inf in every class"
+    )
+    raise InputError(located(x, f"logits: row {row} {what}; remove or repair it"))
+
+
+def refuse_bad_features(x: Outputs, row: int) -> None:
+    """Raise `InputError` naming the first row of features that is not finite, if any."""
+    if row >= 0:
+        raise InputError(
+            located(x, f"features: row {row} holds NaN or infinity; remove or repair it")
+        )
+
+
+def logit_chunks(x: Outputs) -> Iterator[tuple[slice, Array]]:
+    """Logits in float64, canonical chunk by chunk.
+
+    Raises
+    ------
+    InputError
+        Naming the first row with NaN, +inf or nothing but -inf.
+    """
+    for part in row_chunks(len(x), chunk_of_logits(x.classes)):
+        yield part, checked_logits(x, part)
+
+
+def checked_logits(x: Outputs, part: slice) -> Array:
+    """Some rows of logits in float64, none bad."""
+    assert x.logits is not None
+    chunk = np.ascontiguousarray(x.logits[part], dtype=np.float64)
+    bad = ~(np.abs(chunk.max(axis=1)) < np.inf)  # NaN propagates through the maximum
+    refuse_bad_row(x, part.start + int(np.argmax(bad)) if bad.any() else -1)
+    return chunk
+
+
+def scored_logits(x: Outputs, judge: Callable[[Array, slice], Array]) -> Array:
+    """As `scored_features`, of logits in float64."""
+    step = chunk_of_logits(x.classes)
+    return _scored(len(x), step, lambda part: judge(checked_logits(x, part), part))
+
+
+def probability_chunks(x: Outputs) -> Iterator[tuple[slice, Array]]:
+    """Softmax of the logits in float64, canonical chunk by chunk.
+
+    Raises
+    ------
+    InputError
+        Naming the first row with NaN, +inf or nothing but -inf.
+    """
+    for part in row_chunks(len(x), chunk_of_logits(x.classes)):
+        yield part, checked_probabilities(x, part)
+
+
+def checked_probabilities(x: Outputs, part: slice) -> Array:
+    """Softmax of some rows of logits in float64, none bad."""
+    assert x.logits is not None
+    probabilities, bad = softmax_rows(x.logits[part])
+    refuse_bad_row(x, part.start + bad if bad >= 0 else -1)
+    return probabilities
+
+
+def scored_probabilities(x: Outputs, judge: Callable[[Array, slice], Array]) -> Array:
+    """As `scored_features`, of the softmax of the logits in float64."""
+    step = chunk_of_logits(x.classes)
+    return _scored(len(x), step, lambda part: judge(checked_probabilities(x, part), part))
+
+
+def feature_chunks(x: Outputs, *, unit_length: bool = False) -> Iterator[tuple[slice, Array]]:
+    """Features in float64, canonical chunk by chunk, checked for finite values on the way.
+
+    Raises
+    ------
+    InputError
+        Naming the first row with NaN or infinity, or of length zero where `unit_length`.
+    """
+    assert x.features is not None
+    for part in row_chunks(x.features.shape[0]):
+        yield part, checked_features(x, part, unit_length, np.float64)
+
+
+def scored_features(
+    x: Outputs,
+    judge: Callable[[Array, slice], Array],
+    *,
+    unit_length: bool = False,
+    dtype: Any = np.float64,
+) -> Array:
+    """Scores of features, whose canonical chunks are shared among threads.
+
+    Parameters
+    ----------
+    x : Outputs
+        A record with features.
+    judge : callable
+        (n, D) features of `dtype`, and which rows they are -> (n,) scores.  Its matrix
+        products run on one thread.
+    unit_length : bool
+        Whether rows are first divided by their Euclidean length.
+    dtype : numpy float type
+        What features are converted to.
+
+    Returns
+    -------
+    (N,) array of float64
+        The same bits on any number of threads.
+
+    Raises
+    ------
+    InputError
+        As `feature_chunks`; of several bad rows the first is named.
+    """
+    return _scored(
+        len(x), CHUNK, lambda part: judge(checked_features(x, part, unit_length, dtype), part)
+    )
+
+
+def _scored(rows: int, step: int, judge: Callable[[slice], Array]) -> Array:
+    """Scores of chunks that are shared among threads, with matrix products on one thread."""
+    scores = np.empty(rows)
+    refused: list[tuple[int, InputError]] = []
+
+    def work(start: int, stop: int) -> None:
+        try:
+            scores[start:stop] = judge(slice(start, stop))
+        except InputError as error:
+            refused.append((start, error))
+
+    with one_blas_thread():
+        share_out(work, rows, step, thread_count())
+    if refused:
+        raise min(refused, key=lambda found: found[0])[1]
+    return scores
+
+
+def checked_features(x: Outputs, part: slice, unit_length: bool, dtype: Any) -> Array:
+    """Rows of features in one type, all finite, and of length 1 where that is asked for."""
+    assert x.features is not None
+    chunk = np.ascontiguousarray(x.features[part], dtype=dtype)
+    finite = np.isfinite(chunk)
+    if not finite.all():
+        refuse_bad_features(x, part.start + int(np.argmin(finite.all(axis=1))))
+    if unit_length:
+        length = np.linalg.norm(chunk, axis=1, keepdims=True)
+        if not length.all():
+            row = part.start + int(np.argmin(length[:, 0]))
+            raise InputError(
+                located(x, f"features: row {row} is all zero and has no direction; remove it")
+            )
+        chunk = chunk / length
+    return chunk
