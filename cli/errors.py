@@ -6,6 +6,7 @@ import rich_click as click
 
 from .console import print_json, print_table, progress, shown
 from .evaluate import PARTIAL
+from .members import member_option, members_by_set
 from .options import (
     FileOptions,
     file_options,
@@ -28,6 +29,7 @@ __all__ = ["errors"]
 @method_option(required=False, default="all")
 @set_option("NAME.KEY")
 @train_options
+@member_option
 @click.option("--json-out", metavar="FILE", help="Also write the JSON document.")
 @file_options
 @json_option
@@ -38,6 +40,7 @@ def errors(
     settings: tuple[str, ...],
     train: str | None,
     id_val: str | None,
+    members: tuple[str, ...],
     json_out: str | None,
     files: FileOptions,
     as_json: bool,
@@ -56,6 +59,7 @@ def errors(
     from ood_toolkit.io import atomic_write, refuse_same_file
 
     names = split_methods(methods)
+    stacks = members_by_set(members, ["FILE", "train", "id-val"], "FILE")
     with talking(quiet, verbose):
         everything = names == ["all"]
         listed = [row.name for row in api.methods()] if everything else names
@@ -64,10 +68,14 @@ def errors(
             for name, values in parameters_by_method(settings, listed).items()
         ]
         if json_out:
-            refuse_same_file(json_out, [file, *(f for f in (train, id_val, files.head) if f)])
-        fit_on = files.load(train) if train else None
-        record = files.load(file, head=fit_on.head if fit_on else None)
-        held_out = files.load(id_val, head=record.head) if id_val else None
+            given = [file, *(f for f in (train, id_val, files.head) if f)]
+            refuse_same_file(json_out, given + [f for paths in stacks.values() for f in paths])
+        fit_on = files.load(train, members=stacks["train"]) if train else None
+        head = fit_on.head if fit_on else None
+        record = files.load(file, head=head, members=stacks["FILE"])
+        held_out = (
+            files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
+        )
         with progress(len(detectors), quiet=quiet) as step:
             report = api.evaluate_errors(
                 detectors, record, train=fit_on, id_val=held_out, skip_unmet=everything,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from .console import print_json, progress
+from .members import member_option, members_by_set
 from .options import (
     FileOptions,
     file_options,
@@ -23,6 +24,7 @@ from .tables import print_evaluation
 
 if TYPE_CHECKING:
     from ood_toolkit.evaluation import Evaluation
+    from ood_toolkit.outputs import Outputs
 
 __all__ = ["PARTIAL", "evaluate", "finish", "measure_options"]
 
@@ -95,6 +97,15 @@ def measure_options(command: Any) -> Any:
 @method_option(required=False, default="all")
 @set_option("NAME.KEY")
 @train_options
+@member_option
+@click.option(
+    "--tune",
+    metavar="id|ood=FILE|none",
+    default="none",
+    show_default=True,
+    help="Choose hyper-parameters: from in-distribution rows alone, or on validation outliers "
+    "that are not among the --ood sets.",
+)
 @measure_options
 @file_options
 @json_option
@@ -106,6 +117,8 @@ def evaluate(
     settings: tuple[str, ...],
     train: str | None,
     id_val: str | None,
+    members: tuple[str, ...],
+    tune: str,
     files: FileOptions,
     as_json: bool,
     quiet: bool,
@@ -118,6 +131,8 @@ def evaluate(
     files are ignored.
     """
     sets = _sets(ood_files)
+    stacks = members_by_set(members, ["id", "train", "id-val", "tune", *sets], None)
+    outliers = _validation_outliers(tune)
     names = split_methods(methods)
     from ood_toolkit import api
     from ood_toolkit.detectors.planner import as_detector
@@ -128,16 +143,22 @@ def evaluate(
         listed = [row.name for row in api.methods()] if everything else names
         parameters = parameters_by_method(settings, listed)
         detectors = [as_detector(name, parameters[name]) for name in listed]
-        inputs = [id_file, *sets.values(), *(f for f in (train, id_val, files.head) if f)]
+        inputs = [id_file, *sets.values()]
+        inputs += [f for f in (train, id_val, outliers, files.head) if f]
+        inputs += [path for paths in stacks.values() for path in paths]
         for out in (measure["json_out"], measure["csv_out"]):
             if out:
                 refuse_same_file(out, inputs)
-        fit_on = files.load(train) if train else None
+        fit_on = files.load(train, members=stacks["train"]) if train else None
         head = fit_on.head if fit_on else None
-        id_test = files.load(id_file, head=head)
+        id_test = files.load(id_file, head=head, members=stacks["id"])
         head = head or id_test.head
-        held_out = files.load(id_val, head=head) if id_val else None
-        ood = {key: files.load(path, labels=False, head=head) for key, path in sets.items()}
+
+        def load(path: str, name: str, *, labels: bool = False) -> Outputs:
+            return files.load(path, labels=labels, head=head, members=stacks[name])
+
+        held_out = load(id_val, "id-val", labels=True) if id_val else None
+        ood = {key: load(path, key) for key, path in sets.items()}
         # fit, rank, and one scoring of each set, per method
         with progress(len(detectors) * (3 + len(ood)), quiet=quiet) as step:
             result = api.evaluate(
@@ -149,6 +170,7 @@ def evaluate(
                 id_name=_stem(id_file),
                 progress=step,
                 skip_unmet=everything,
+                tune=load(outliers, "tune") if outliers else tune,
                 **_measure(measure),
             )
     finish(result, measure, as_json=as_json, quiet=quiet)
@@ -183,6 +205,15 @@ def finish(result: Evaluation, options: dict[str, Any], *, as_json: bool, quiet:
         raise InputError(f"no method could run: {notes[0].method}: {notes[0].reason}")
     if result.failed:
         raise click.exceptions.Exit(PARTIAL)
+
+
+def _validation_outliers(tune: str) -> str | None:
+    """The file of --tune ood=FILE; None where nothing or in-distribution rows are tuned on."""
+    if tune in ("id", "none"):
+        return None
+    if not tune.startswith("ood=") or tune == "ood=":
+        raise click.UsageError(f"--tune {tune}: expected id, none or ood=FILE")
+    return tune.removeprefix("ood=")
 
 
 def _sets(values: tuple[str, ...]) -> dict[str, str]:

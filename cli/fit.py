@@ -5,6 +5,7 @@ from __future__ import annotations
 import rich_click as click
 
 from .console import print_facts, print_json
+from .members import member_option, members_by_set
 from .options import (
     FileOptions,
     file_options,
@@ -24,6 +25,7 @@ __all__ = ["fit"]
 @method_option(required=True, multiple=False)
 @set_option("KEY")
 @click.option("--id-val", metavar="FILE", help="Held-out in-distribution outputs.")
+@member_option
 @click.option(
     "--tpr",
     type=click.FloatRange(0, 1, min_open=True),
@@ -40,6 +42,7 @@ def fit(
     method: str,
     settings: tuple[str, ...],
     id_val: str | None,
+    members: tuple[str, ...],
     tpr: float | None,
     output: str,
     files: FileOptions,
@@ -58,11 +61,15 @@ def fit(
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import file_digest, refuse_same_file
 
+    stacks = members_by_set(members, ["TRAIN", "id-val"], "TRAIN")
     with talking(quiet, verbose) as talk:
         detector = as_detector(method, parameters_by_method(settings, [method])[method])
-        refuse_same_file(output, [train, *([id_val] if id_val else [])])
-        record = files.load(train)
-        held_out = files.load(id_val, head=record.head) if id_val else None
+        given = [train, *([id_val] if id_val else [])]
+        refuse_same_file(output, given + [path for paths in stacks.values() for path in paths])
+        record = files.load(train, members=stacks["TRAIN"])
+        held_out = (
+            files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
+        )
         scorer = fit_method(detector, record, held_out)
         threshold = None
         if tpr is not None:

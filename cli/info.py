@@ -1,4 +1,4 @@
-"""`ood-toolkit info`: what an outputs or detector file holds."""
+"""`ood-toolkit info`: what an outputs, detector or calibrator file holds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["info"]
 @json_option
 @talk_options
 def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Say what FILE holds: an outputs file, a folder or glob of shards, or a detector."""
+    """Say what FILE holds: outputs, as a file, folder or glob, a detector or a calibrator."""
     with talking(quiet, verbose) as talk:
-        facts = _detector_facts(file) or _outputs_facts(file, files)
+        facts = _fitted_facts(file) or _outputs_facts(file, files)
     if as_json:
         print_json(facts)
         return
@@ -36,14 +36,18 @@ def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: boo
         talk.note(f"Warning: {warning}")
 
 
-def _detector_facts(file: str) -> dict[str, Any] | None:
-    """Facts of a detector file; None where it is something else."""
+def _fitted_facts(file: str) -> dict[str, Any] | None:
+    """Facts of a detector or calibrator file; None where it is something else."""
     if not file.endswith(".safetensors"):
         return None
     from ood_toolkit.io import safetensors_metadata
 
-    if "method" not in safetensors_metadata(file):
+    metadata = safetensors_metadata(file)
+    if "method" not in metadata:
         return None
+    if "calibrator" in metadata:
+        return _calibrator_facts(file)
+    from ood_toolkit.detectors.catalogue import parameter_values
     from ood_toolkit.detectors.persistence import read_scorer
     from ood_toolkit.evaluation.records import plain
 
@@ -53,14 +57,34 @@ def _detector_facts(file: str) -> dict[str, Any] | None:
         "file": file,
         "kind": "detector",
         "method": scorer.name,
-        "parameters": {
-            p: getattr(scorer.detector, p) for p in scorer.detector.__dataclass_fields__
-        },
+        "parameters": parameter_values(scorer.detector),
         "classes": scorer.classes or None,
         "dims": scorer.dims or None,
         "fitted_on": dict(saved.fitted_on),
         "threshold": dict(saved.threshold) if saved.threshold else None,
         "report": dict(scorer.report()),
+        "toolkit": saved.toolkit,
+    }
+    converted: dict[str, Any] = plain({k: v for k, v in facts.items() if v is not None and v != {}})
+    return converted
+
+
+def _calibrator_facts(file: str) -> dict[str, Any]:
+    from ood_toolkit.calibration.persistence import read_calibrator
+    from ood_toolkit.calibration.registry import values_of
+    from ood_toolkit.evaluation.records import plain
+
+    saved = read_calibrator(file)
+    fitted = saved.calibrator
+    facts = {
+        "file": file,
+        "kind": "calibrator",
+        "method": fitted.name,
+        "parameters": values_of(fitted.calibrator),
+        "classes": fitted.classes or None,
+        "dims": fitted.dims or None,
+        "fitted_on": dict(saved.fitted_on),
+        "report": dict(fitted.report()),
         "toolkit": saved.toolkit,
     }
     converted: dict[str, Any] = plain({k: v for k, v in facts.items() if v is not None and v != {}})

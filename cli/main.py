@@ -12,20 +12,27 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from .benchmark import benchmark
+from .calibrate import apply, calibrate
 from .errors import errors
 from .evaluate import evaluate
+from .explain import explain
+from .extract import extract
 from .fit import fit
 from .info import info
 from .methods import methods
+from .monitor import monitor
 from .score import score
+from .threshold import threshold
+from .warmup import warmup
 
 __all__ = ["cli", "main"]
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "ood-toolkit": [
-        {"name": "Look", "commands": ["methods", "info"]},
-        {"name": "Score", "commands": ["score", "fit"]},
+        {"name": "Look", "commands": ["methods", "info", "warmup"]},
+        {"name": "Score", "commands": ["extract", "score", "fit", "explain"]},
+        {"name": "Decide", "commands": ["calibrate", "apply", "threshold", "monitor"]},
         {"name": "Measure", "commands": ["evaluate", "errors", "benchmark"]},
     ]
 }
@@ -64,11 +71,18 @@ def cli() -> None:
 
 cli.add_command(methods)
 cli.add_command(info)
+cli.add_command(extract)
 cli.add_command(fit)
 cli.add_command(score)
+cli.add_command(explain)
+cli.add_command(calibrate)
+cli.add_command(apply)
+cli.add_command(threshold)
+cli.add_command(monitor)
 cli.add_command(evaluate)
 cli.add_command(errors)
 cli.add_command(benchmark)
+cli.add_command(warmup)
 
 
 def main() -> NoReturn:

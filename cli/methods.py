@@ -16,6 +16,7 @@ __all__ = ["methods"]
 def methods(as_json: bool, quiet: bool, verbose: bool) -> None:
     """List every method: what it needs, what it is fitted on, its parameters."""
     import ood_toolkit as ood
+    from ood_toolkit.evaluation.records import plain
 
     rows = ood.methods()
     if as_json:
@@ -32,6 +33,8 @@ def methods(as_json: bool, quiet: bool, verbose: bool) -> None:
                         {"name": p.name, "type": p.kind, "default": p.default}
                         for p in row.parameters
                     ],
+                    "auto": row.auto,
+                    "grid": plain({key: list(values) for key, values in row.grid.items()}),
                     "summary": row.summary,
                     "reference": row.reference,
                 }

@@ -1,6 +1,27 @@
 """Names for shell completion, generated from the catalogue by `make generated`."""
 
-__all__ = ["METHOD_NAMES"]
+__all__ = ["CALIBRATOR_NAMES", "METHOD_NAMES"]
+
+CALIBRATOR_NAMES = (
+    "adaptive_temperature",
+    "auto",
+    "bbq",
+    "beta",
+    "dac",
+    "dirichlet",
+    "ets",
+    "histogram",
+    "isotonic",
+    "matrix",
+    "sparse_softmax",
+    "sparsemax",
+    "spc",
+    "spline",
+    "stablemax",
+    "temperature",
+    "tempered_per_sample",
+    "vector",
+)
 
 METHOD_NAMES = (
     "energy",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
+from .members import stacked
+
 if TYPE_CHECKING:
     from ood_toolkit.outputs import Head, Outputs
 
@@ -89,15 +91,36 @@ class FileOptions:
     max_bytes: int | None
 
     def load(
-        self, path: str, *, labels: bool | Literal["lenient"] = True, head: Head | None = None
+        self,
+        path: str,
+        *,
+        labels: bool | Literal["lenient"] = True,
+        head: Head | None = None,
+        members: Sequence[str] = (),
     ) -> Outputs:
-        """Read one record; the head of --head wins over the file's, that over `head`."""
+        """Read one record; the head of --head wins over the file's, that over `head`.
+
+        The logits of the files `members` are stacked, in place of members in the file.
+        """
         from dataclasses import replace
 
         from ood_toolkit.errors import DataError, InputError
+
+        record = self._read(path, labels)
+        if members:
+            others = [(member, self._read(member, False)) for member in members]
+            record = replace(record, members=stacked(path, len(record), others))
+        if record.head is not None or head is None:
+            return record
+        try:
+            return replace(record, head=head)
+        except InputError as reason:
+            raise DataError(path, "", f"{reason}; the head is another input's") from None
+
+    def _read(self, path: str, labels: bool | Literal["lenient"]) -> Outputs:
         from ood_toolkit.io import load
 
-        record = load(
+        return load(
             path,
             head=self.head,
             keys=self.keys,
@@ -106,12 +129,6 @@ class FileOptions:
             dtype=self.dtype,
             max_bytes=self.max_bytes,
         )
-        if record.head is not None or head is None:
-            return record
-        try:
-            return replace(record, head=head)
-        except InputError as reason:
-            raise DataError(path, "", f"{reason}; the head is another input's") from None
 
 
 _KEYS = ("logits", "features", "labels", "head_weight", "head_bias")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -44,8 +45,20 @@ def print_evaluation(result: Evaluation, *, quiet: bool = False) -> None:
         "in-distribution."
     )
     print_table(columns, rows, left=["method"])
+    _print_tuning(result.tuning)
     if not quiet:
         print_notes(result)
+
+
+def _print_tuning(tuning: Mapping[str, Any]) -> None:
+    """Hyper-parameters that were chosen, and how."""
+    by_rule: dict[str, list[str]] = {}
+    for choice in tuning["methods"]:
+        values = ", ".join(f"{key}={value}" for key, value in choice["tuned"].items())
+        if values:
+            by_rule.setdefault(choice["rule"], []).append(f"{choice['method']} {values}")
+    for rule, chosen in by_rule.items():
+        click.echo(f"Tuned on {rule}: {'; '.join(chosen)}.")
 
 
 def print_notes(result: Any) -> None:

@@ -15,10 +15,10 @@ from ood_toolkit.evaluation import (
     Evaluation,
     Harness,
     MethodNote,
+    Tuning,
     error_report,
     split_group,
 )
-from ood_toolkit.metrics import AUPR_ESTIMATORS, FPR_RULES
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, Scorer
 
@@ -116,7 +116,7 @@ def score(
     listed = [methods] if isinstance(methods, str) or not isinstance(methods, Sequence) else methods
     scorers: dict[str, Scorer] = {}
     for item in listed:
-        if isinstance(item, Scorer):
+        if not isinstance(item, str) and isinstance(item, Scorer):
             scorers[_name(item)] = item
         else:
             made = make_detector(item) if isinstance(item, str) else item
@@ -140,6 +140,7 @@ def evaluate(
     id_name: str = "",
     groups: Mapping[str, str] | None = None,
     skip_unmet: bool | None = None,
+    tune: str | Outputs = "none",
     progress: Callable[[str], None] = lambda label: None,
 ) -> Evaluation:
     """How well detectors tell in-distribution rows from out-of-distribution ones.
@@ -171,6 +172,9 @@ def evaluate(
     skip_unmet : bool, optional
         Whether a method whose needs are not met is skipped rather than failed; by default
         only with "all".
+    tune : "none", "id" or Outputs
+        Which rows choose hyper-parameters: none, in-distribution ones, or these outliers;
+        `ood_toolkit.tune` says how.
     progress : callable, optional
         Called with a label after each step.
 
@@ -182,7 +186,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If a set is empty, a row holds NaN, or a rule does not exist.
+        If a set is empty, a row holds NaN, a rule does not exist, or rows that parameters are
+        tuned on are among those that are reported.
 
     Examples
     --------
@@ -195,14 +200,6 @@ def evaluate(
     >>> result.results[0].group, result.results[0].auroc > 0.9
     ('far', True)
     """
-    if fpr_rule not in FPR_RULES:
-        raise BadParameter(f"fpr_rule is one of {', '.join(FPR_RULES)}, got {fpr_rule!r}")
-    if aupr not in AUPR_ESTIMATORS:
-        raise BadParameter(f"aupr is one of {', '.join(AUPR_ESTIMATORS)}, got {aupr!r}")
-    if id_subset not in ("all", "correct"):
-        raise BadParameter(f"id_subset is all or correct, got {id_subset!r}")
-    if not 0.0 < tpr <= 1.0:
-        raise BadParameter(f"tpr must lie in (0, 1], got {tpr}")
     if bootstrap < 0:
         raise BadParameter(f"bootstrap must be at least 0, got {bootstrap}")
     everything = methods == "all" or list(methods) == ["all"]
@@ -224,6 +221,7 @@ def evaluate(
         seed,
         id_name or "id",
         progress,
+        Tuning("ood", tune) if isinstance(tune, Outputs) else Tuning(tune),
     )
     return harness.run(
         {method_of(d).name: d for d in made},

@@ -19,8 +19,8 @@ def record(
     head_seed: int = 0,
     dtype: type = np.float64,
 ) -> Outputs:
-    """Features >= 0 around class directions, a random head, the logits it gives, and
-    those of four members whose heads differ a little.
+    """Features >= 0 around class directions, a random head, the logits it gives, those of
+    four members whose heads differ a little, and sequences of one to four tokens.
     """
     head_rng = np.random.default_rng(head_seed)
     weight = head_rng.normal(size=(classes, dims)).astype(dtype)
@@ -29,6 +29,7 @@ def record(
     labels = rng.integers(0, classes, rows)
     labels[: min(classes, rows)] = np.arange(min(classes, rows))
     features = np.abs(rng.normal(size=(rows, dims)) + spread * 2 * weight[labels])
+    tokens = np.random.default_rng((seed, 1))
     members = [
         Head(weight + 0.3 * head_rng.normal(size=weight.shape)).logits(features) for _ in range(4)
     ]
@@ -37,6 +38,9 @@ def record(
         head=head,
         labels=labels,
         members=np.array(members, dtype=dtype),
+        token_logits=(2 * tokens.normal(size=(rows, 4, 6))).astype(dtype),
+        token_mask=np.arange(4) < tokens.integers(1, 5, (rows, 1)),
+        token_ids=tokens.integers(0, 6, (rows, 4)),
     )
 
 

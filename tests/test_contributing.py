@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("contributing")  # one copy serves all
 
 ROOT = Path(__file__).parents[1]
 METHOD = "log_odds"
-COPIED = ("ood_toolkit", "tests", "docs", "cli")
+COPIED = ("ood_toolkit", "tests", "docs", "cli", "benchmarks")
 STEP = re.compile(r"^Append to `([^`]+)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 EXAMPLES = """

@@ -17,7 +17,6 @@ from ood_toolkit.decision import Threshold
 from ood_toolkit.detectors import make_detector
 from ood_toolkit.detectors.persistence import (
     FORMAT,
-    _digest,
     load_scorer,
     read_scorer,
     save_scorer,
@@ -25,6 +24,7 @@ from ood_toolkit.detectors.persistence import (
 from ood_toolkit.detectors.planner import fit_method
 from ood_toolkit.errors import DataError, InputError
 from ood_toolkit.io import save_outputs
+from ood_toolkit.io.fitted import fitted_digest
 from tests.cases import CLASSES, DIMS, record
 
 Metadata = dict[str, str]
@@ -60,7 +60,7 @@ def changed(
     metadata, tensors = parts(good)
     change(metadata, tensors)
     if signed:
-        metadata["sha256"] = _digest(metadata, tensors)
+        metadata["sha256"] = fitted_digest(metadata, tensors)
     path = tmp_path / "changed.safetensors"
     save_file(tensors, path, metadata=metadata)
     return path

@@ -25,6 +25,7 @@ __all__ = [
     "StatisticsScorer",
     "checked_statistics",
     "training_labels",
+    "training_logits",
 ]
 
 
@@ -186,6 +187,15 @@ def checked_statistics(x: Outputs, wanted: Iterable[Statistic]) -> RowStatistics
     rows = row_statistics(x.logits, wanted)
     refuse_bad_row(x, rows.first_bad)
     return rows
+
+
+def training_logits(method_name: str, train: Outputs | None) -> Array:
+    """Logits to fit on, at least one row of them; `InputError` if there are none."""
+    if train is None or train.logits is None:
+        raise InputError(f"{method_name} needs training outputs with logits")
+    if len(train) == 0:
+        raise InputError(f"{method_name} cannot be fitted on zero rows")
+    return train.logits
 
 
 def training_labels(method: str, train: Outputs, *, every_class: bool = True) -> Array:

@@ -48,6 +48,15 @@ class FDBD:
     regulariser : "distance" or "norm"
         Divide by ||f - mu||, or by ||f||.
 
+    Notes
+    -----
+    Fit O(N C D) time, O(C D) memory; score O(N (C + D) + C^2 D) time, O(N + C^2 + D) memory; beyond
+    2,048 classes O(N C D) time, O(N + C + D) memory.
+
+    Works where familiar features are far from every boundary for their distance from the mean, as
+    after neural collapse; fails where classes overlap, and where the head is not the linear map of
+    these features.
+
     References
     ----------
     Liu & Qin, "Fast Decision Boundary based Out-of-Distribution Detector", ICML 2024.
@@ -90,6 +99,15 @@ class ORA:
     S = max_{c != y} angle(f - m, f_c - m) / pi, in [0, 1]; larger = more in-distribution.  f_c
     is the point of the boundary between the prediction y and class c that is nearest to f; m
     is the mean of the class means.
+
+    Notes
+    -----
+    Fit O(N C D) time, O(N + C D) memory; score O(N C D + C^2 D) time, O(N + C^2 + D) memory; beyond
+    2,048 classes O(N + C + D) memory.
+
+    Works where the direction from the training mean, and not the length, separates outliers; fails
+    where they are near their closest rival only, since the one boundary seen at the largest angle
+    decides.
 
     References
     ----------

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from ood_toolkit.detectors.parameters import Parameter, checked, parameters_of
 from ood_toolkit.errors import BadParameter, UnknownName
+from ood_toolkit.parameters import Parameter, checked_values, parameters_of
 from ood_toolkit.protocols import Detector
 
 __all__ = [
+    "AUTO_RULES",
+    "LIKELIHOOD",
+    "PSEUDO_OUTLIERS",
+    "PUBLISHED",
     "Method",
     "find_method",
     "make_detector",
@@ -24,8 +28,17 @@ __all__ = [
 
 DetectorClass = TypeVar("DetectorClass", bound=type)
 
+PUBLISHED = "published default"
+"""The authors' setting, or the toolkit's where they left none, whatever the data."""
+LIKELIHOOD = "ID log-likelihood"
+"""The fit itself takes what makes training rows that it has not seen most likely."""
+PSEUDO_OUTLIERS = "pseudo-outliers"
+"""The setting of the grid that best tells held-out rows from midpoints between classes."""
+AUTO_RULES = ("nothing to choose", PUBLISHED, LIKELIHOOD, PSEUDO_OUTLIERS)
+"""How a method's setting is chosen without out-of-distribution rows."""
+
 _ROWS: dict[str, Method] = {}
-_FAMILIES = ("logits", "members", "features", "features + head")
+_FAMILIES = ("logits", "members", "sequences", "features", "features + head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Method:
     name : str
         What `-m` and `ood_toolkit.detector` accept.
     family : str
-        "logits", "members", "features" or "features + head".
+        "logits", "members", "sequences", "features" or "features + head".
     needs : tuple of str
         Parts of `Outputs` that a scored record must hold.
     train : tuple of str
@@ -52,6 +65,10 @@ class Method:
         The frozen dataclass of its hyper-parameters.
     composed_of : tuple of Parameter
         Of a composition, the parameters of its parts.
+    grid : mapping of str to tuple
+        Settings of each hyper-parameter that tuning compares, every combination of them.
+    chosen_by : str
+        How `auto` says it; "" for what follows from the parameters.
     """
 
     name: str
@@ -63,6 +80,13 @@ class Method:
     laws: frozenset[str]
     detector: type
     composed_of: tuple[Parameter, ...] = ()
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    chosen_by: str = ""
+
+    @property
+    def auto(self) -> str:
+        """One of `AUTO_RULES`: how the setting is chosen from in-distribution rows alone."""
+        return self.chosen_by or (PUBLISHED if self.parameters else AUTO_RULES[0])
 
     @property
     def fits(self) -> bool:
@@ -93,6 +117,8 @@ def method(
     validation: str = "",
     reference: str,
     laws: str = "",
+    grid: Mapping[str, tuple[Any, ...]] | None = None,
+    auto: str = "",
 ) -> Callable[[DetectorClass], DetectorClass]:
     """Class decorator that adds a detector to the catalogue; lists are blank-separated."""
 
@@ -108,6 +134,8 @@ def method(
             reference,
             frozenset(laws.split()),
             cls,
+            grid=dict(grid or {}),
+            chosen_by=auto,
         )
         return cls
 
@@ -161,15 +189,7 @@ def make_detector(name: str, parameters: Mapping[str, Any] | None = None) -> Det
     if "+" in name and name not in _ROWS:
         return _composed(name, parameters or {})
     row = find_method(name)
-    known = {parameter.name: parameter for parameter in row.parameters}
-    values: dict[str, Any] = {}
-    for key, value in (parameters or {}).items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            listed = ", ".join(known) or "none"
-            hint = f"did you mean {near[0]}?" if near else f"it takes: {listed}"
-            raise UnknownName(f"{name} has no parameter {key!r}; {hint}")
-        values[key] = checked(name, known[key], value)
+    values = checked_values(name, row.parameters, parameters or {})
     return cast(Detector, row.detector(**values))
 
 

@@ -12,10 +12,10 @@ from ood_toolkit.chunks import located, scored_features
 from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.detectors.feature_moments import feature_moments
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.kernels.statistics import LARGEST, RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import require
 
 __all__ = ["NECO", "NECOScorer"]
 
@@ -46,6 +46,14 @@ class NECO:
         Axes; "auto" takes the fewest that explain 90 % of the variance.
     max_logit : bool
         Whether to multiply by the largest logit, as the authors do for most architectures.
+
+    Notes
+    -----
+    Fit O(N D^2 + D^3) time, O(N + D^2) memory; score O(N (C + D q)) time, O(N + D) memory; q axes
+    kept.
+
+    Works where training has drawn features into few axes and outliers keep a part outside; fails
+    where features have not collapsed, for most axes are then kept and all shares are near 1.
 
     References
     ----------

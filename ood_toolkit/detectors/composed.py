@@ -6,15 +6,22 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import Method, method_of, parameter_values
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
 from ood_toolkit.detectors.logit_values import Energy
 from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.kernels.products import CHUNK, row_chunks
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, Scorer, Transform
+from ood_toolkit.shaping.base import finite_features
 
 __all__ = ["After", "Composed", "Shaping"]
+
+LOGITS = 1 << 24
+"""New logits that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,12 @@ class After(FittedScorer):
     scorer: Scorer
 
     def _score(self, x: Outputs) -> Array:
-        return self.scorer.score(self.transform.apply(x))
+        finite_features(x)  # names a bad row by its place in the whole record
+        step = max(1, LOGITS // (CHUNK * max(1, x.classes))) * CHUNK
+        scores = np.empty(len(x))
+        for part in row_chunks(len(x), step):
+            scores[part] = self.scorer.score(self.transform.apply(x.rows(part)))
+        return scores
 
 
 class Shaping(ABC):
@@ -95,6 +107,8 @@ class Composed:
             first.laws & second.laws,
             type(self),
             (*first.parameters, *second.parameters),
+            first.grid,
+            first.chosen_by,
         )
 
     def parameter_values(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ood_toolkit.detectors.base import LogitDetector
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.kernels.statistics import (
     CLASSES,
     ENTROPY,
@@ -21,6 +20,7 @@ from ood_toolkit.kernels.statistics import (
     generalized_entropy,
 )
 from ood_toolkit.outputs import Array
+from ood_toolkit.parameters import require
 
 __all__ = ["GEN", "Entropy", "KLFromUniform", "Renyi"]
 
@@ -40,6 +40,14 @@ class KLFromUniform(LogitDetector):
 
     S = ln C - H(p), in nats, in [0, ln C]; larger = more in-distribution.  C counts the
     unmasked classes of the row.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where `entropy` does, and better where rows differ in their number of classes, which ln C
+    allows for; fails where unfamiliar rows are predicted with confidence.
 
     References
     ----------
@@ -75,6 +83,15 @@ class Entropy(LogitDetector):
 
     S = -H(p) = sum p ln p, in nats, in [-ln C, 0]; larger = more in-distribution.
 
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where doubt is spread over several classes, all of which count; fails where the small
+    probabilities of very many classes add up in familiar rows too, and where the softmax is
+    confident about unfamiliar ones.
+
     References
     ----------
     Shannon, "A Mathematical Theory of Communication", 1948.
@@ -102,6 +119,7 @@ class Entropy(LogitDetector):
     needs="logits",
     reference="Rényi 1961",
     laws=SHIFT_AND_PERMUTATION,
+    grid={"order": (0.1, 0.25, 0.5, 1, 2, 5, 10, math.inf)},
 )
 @dataclass(frozen=True)
 class Renyi(LogitDetector):
@@ -114,6 +132,14 @@ class Renyi(LogitDetector):
     ----------
     order : float
         a > 0; `inf` is allowed.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where the order fits the doubt: below 1 small probabilities weigh more, above 1 the
+    largest; fails where unfamiliar rows are predicted with confidence, which no order undoes.
 
     References
     ----------
@@ -160,6 +186,7 @@ class Renyi(LogitDetector):
     needs="logits",
     reference="Liu et al., CVPR 2023",
     laws=SHIFT_AND_PERMUTATION,
+    grid={"gamma": (0.01, 0.1, 0.5, 1, 2, 5, 10), "top": (10, 50, 100, 200, 500, 1000)},
 )
 @dataclass(frozen=True)
 class GEN(LogitDetector):
@@ -174,6 +201,15 @@ class GEN(LogitDetector):
         Exponent in (0, inf); the paper's 0.1.
     top : int
         How many probabilities count; all where the classifier has fewer classes.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where familiar and unfamiliar rows differ in their small probabilities, which a small
+    gamma magnifies; fails where these are noise, as in the tail of many classes, unless `top` cuts
+    the tail off.
 
     References
     ----------

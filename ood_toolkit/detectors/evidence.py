@@ -10,7 +10,6 @@ import numpy as np
 from ood_toolkit.chunks import probability_chunks, refuse_bad_row, scored_logits
 from ood_toolkit.detectors.base import FittedScorer, LogitDetector
 from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import (
@@ -21,6 +20,7 @@ from ood_toolkit.kernels.statistics import (
     log_sum_exp,
 )
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import require
 
 __all__ = [
     "Evidential",
@@ -46,6 +46,14 @@ class Evidential:
 
     S = -C / sum (max(z, 0) + 1), in [-1, 0); larger = more in-distribution.  Meant for
     networks trained with evidence; on others it sums the positive logits.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N + C) memory; a pass of its own.
+
+    Works where the network was trained to give evidence, or where outliers have few positive
+    logits; fails where cross-entropy left the level of the logits free, for a constant added to all
+    of them changes the score.
 
     References
     ----------
@@ -93,6 +101,13 @@ class StandardizedLogit:
     S = (max z - mean z) / std z over the classes, in [0, sqrt(C - 1)]; larger = more
     in-distribution.  It does not change when logits are shifted or scaled by a positive
     number.  A row of equal logits scores 0.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N + C) memory; a pass of its own.
+
+    Works where one logit stands out from many alike, whatever their common scale; fails where that
+    scale is the signal, and with few classes: of two, the score of every untied row is 1.
 
     References
     ----------
@@ -151,6 +166,14 @@ class InhibitedSoftmax(LogitDetector):
     a : float
         The constant logit.
 
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where unfamiliar rows have small logits and `a` lies between their level and that of the
+    others; fails where `a` is far below all logits, for the score is then `msp`.
+
     References
     ----------
     Możejko, Susik & Karczewski, "Inhibited Softmax for Uncertainty Estimation in Neural
@@ -192,6 +215,15 @@ class InformationGain:
 
     S = KL(p || p_0), in nats, in [0, inf]; larger = more in-distribution.  p_0 is the mean
     softmax of the training rows; with a uniform prior the score is `msp_kl`.
+
+    Notes
+    -----
+    Fit O(N C) time, O(C) memory; score O(N C) time, O(N + C) memory; one pass over the logits,
+    shared with the other scores of row statistics.
+
+    Works where classes are unbalanced, for the prediction of a frequent one is then little news;
+    fails where unfamiliar rows are predicted as rare classes, since that surprise counts as
+    confidence.
 
     References
     ----------

@@ -9,8 +9,8 @@ import numpy as np
 from ood_toolkit.chunks import scored_features
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import require
 
 __all__ = ["FeatureNorm", "FeatureNormScorer"]
 
@@ -33,6 +33,13 @@ class FeatureNorm:
     ----------
     order : int
         1 or 2.
+
+    Notes
+    -----
+    Fit nothing; score O(N D) time, O(N + D) memory.
+
+    Works where a layer fires less for what it does not know, as rectified ones tend to; fails where
+    features have been normalised, and on outliers that excite the layer.
 
     References
     ----------

@@ -25,6 +25,7 @@ __all__ = [
     train="features labels",
     reference="Lee et al., NeurIPS 2018",
     laws="feature_affine class_permutation",
+    grid={"covariance": ("pseudo_inverse", "ledoit_wolf", "oas")},
 )
 @dataclass(frozen=True)
 class Mahalanobis:
@@ -39,6 +40,15 @@ class Mahalanobis:
         How Sigma is inverted.  The pseudo-inverse ignores directions in which the training
         features do not vary (relative cutoff D * eps); the others are scikit-learn's
         shrinkage estimators.
+
+    Notes
+    -----
+    Fit O(N D^2 + D^3) time, O(N + C D + D^2) memory; score O(N D (C + D)) time, O(N + C D + D^2)
+    memory; a shrinkage rule holds all rows, O(N D).
+
+    Works where classes are single clouds of one common shape, and outliers leave them in directions
+    that hardly vary; fails where classes differ in covariance, where features of one class differ
+    in length, and where N < D leaves directions unseen.
 
     References
     ----------
@@ -69,6 +79,7 @@ class Mahalanobis:
     train="features labels",
     reference="Ren et al. 2021, arXiv 2106.09022",
     laws="feature_affine class_permutation",
+    grid={"covariance": ("pseudo_inverse", "ledoit_wolf", "oas")},
 )
 @dataclass(frozen=True)
 class RelativeMahalanobis:
@@ -81,6 +92,14 @@ class RelativeMahalanobis:
     ----------
     covariance : "pseudo_inverse", "ledoit_wolf" or "oas"
         How both covariances are inverted; see `Mahalanobis`.
+
+    Notes
+    -----
+    Fit O(N D^2 + D^3) time, O(N + C D + D^2) memory; score O(N D (C + D)) time, O(N + C D + D^2)
+    memory; a shrinkage rule holds all rows, O(N D).
+
+    Works where outliers are near and most directions say nothing about the class, for these cancel;
+    fails where outliers are far from everything in such directions, which cancel too.
 
     References
     ----------
@@ -114,6 +133,7 @@ class RelativeMahalanobis:
     train="features",
     reference="Ren et al. 2021, arXiv 2106.09022",
     laws="feature_affine",
+    grid={"covariance": ("pseudo_inverse", "ledoit_wolf", "oas")},
 )
 @dataclass(frozen=True)
 class MarginalMahalanobis:
@@ -125,6 +145,14 @@ class MarginalMahalanobis:
     ----------
     covariance : "pseudo_inverse", "ledoit_wolf" or "oas"
         How the covariance is inverted; see `Mahalanobis`.
+
+    Notes
+    -----
+    Fit O(N D^2 + D^3) time, O(N + D^2) memory; score O(N D^2) time, O(N + D^2) memory; a shrinkage
+    rule holds all rows, O(N D).
+
+    Works where outliers lie outside all training features and there are no labels; fails where they
+    lie among the classes, nearer to the overall mean than familiar rows.
 
     References
     ----------
@@ -156,6 +184,7 @@ class MarginalMahalanobis:
     train="features labels",
     reference="Müller & Hein 2025, arXiv 2505.18032",
     laws="feature_scale class_permutation",
+    grid={"covariance": ("pseudo_inverse", "ledoit_wolf", "oas")},
 )
 @dataclass(frozen=True)
 class MahalanobisPP:
@@ -169,6 +198,15 @@ class MahalanobisPP:
     ----------
     covariance : "pseudo_inverse", "ledoit_wolf" or "oas"
         How the tied covariance is inverted; see `Mahalanobis`.
+
+    Notes
+    -----
+    Fit O(N D^2 + D^3) time, O(N + C D + D^2) memory; score O(N D (C + D)) time, O(N + C D + D^2)
+    memory; a shrinkage rule holds all rows, O(N D).
+
+    Works where the length of features varies within classes and blurs their Gaussians; fails where
+    length is what tells outliers apart, and is no more than `mahalanobis` where features have
+    length 1 already.
 
     References
     ----------
@@ -201,6 +239,7 @@ class MahalanobisPP:
     train="features labels",
     reference="Müller & Hein 2025, arXiv 2505.18032",
     laws="feature_scale class_permutation",
+    grid={"covariance": ("pseudo_inverse", "ledoit_wolf", "oas")},
 )
 @dataclass(frozen=True)
 class RelativeMahalanobisPP:
@@ -213,6 +252,14 @@ class RelativeMahalanobisPP:
     ----------
     covariance : "pseudo_inverse", "ledoit_wolf" or "oas"
         How both covariances are inverted; see `Mahalanobis`.
+
+    Notes
+    -----
+    Fit O(N D^2 + D^3) time, O(N + C D + D^2) memory; score O(N D (C + D)) time, O(N + C D + D^2)
+    memory; a shrinkage rule holds all rows, O(N D).
+
+    Works where both the length of features and the directions that classes share mislead; fails
+    where outliers differ from all classes alike, for the background term takes that away.
 
     References
     ----------

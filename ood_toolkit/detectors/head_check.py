@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from ood_toolkit.errors import ToolkitWarning
-from ood_toolkit.kernels.products import row_chunks
+from ood_toolkit.kernels.products import chunk_of_logits, row_chunks
 from ood_toolkit.outputs import Outputs
 
 __all__ = ["warn_if_head_disagrees"]
@@ -25,7 +25,7 @@ def warn_if_head_disagrees(name: str, x: Outputs) -> None:
     if x.logits is None or x.features is None or x.head is None:
         return
     worst = largest = 0.0
-    for part in row_chunks(len(x)):
+    for part in row_chunks(len(x), chunk_of_logits(x.classes)):
         logits = np.asarray(x.logits[part], dtype=np.float64)
         legal = np.isfinite(logits)
         difference = np.abs(x.head.logits(x.features[part]) - logits)[legal]

@@ -43,6 +43,13 @@ class GradNorm:
         Target 1 for every class, as in the authors' code, or 1/C, as in the paper's text; the
         scores differ by the factor C.
 
+    Notes
+    -----
+    Fit nothing; score O(N (C + D)) time, O(N + D) memory.
+
+    Works where familiar rows have both longer features and a more peaked softmax; fails where
+    outliers have the longer features, for the product then points both ways.
+
     References
     ----------
     Huang, Geng & Li, "On the Importance of Gradients for Detecting Distributional Shifts in
@@ -102,6 +109,13 @@ class NCI:
     ----------
     alpha : float
         Weight of the feature norm.
+
+    Notes
+    -----
+    Fit O(N C D) time, O(C D) memory; score O(N (C + D)) time, O(N + D) memory.
+
+    Works where features of a class point along its weight, as late in training; fails where
+    training ended before that, and where outliers have long features, which alpha rewards.
 
     References
     ----------

@@ -37,6 +37,13 @@ class LogitSignature:
     ones : bool
         Whether a constant may be added, for logits that are log-probabilities.
 
+    Notes
+    -----
+    Fit nothing; score O((N + D) C q) time, O(N + C D) memory; q the lesser of C and D.
+
+    Works where C > D and logits were altered or are another model's; fails where D >= C, for every
+    row then scores 0, and on unusual inputs, which pass through the same head.
+
     References
     ----------
     Finlayson, Ren & Swayamdipta, "Logits of API-Protected LLMs Leak Proprietary Information",

@@ -9,7 +9,6 @@ import numpy as np
 
 from ood_toolkit.detectors.base import LogitDetector
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.kernels.statistics import (
     LARGEST,
     SECOND,
@@ -19,6 +18,7 @@ from ood_toolkit.kernels.statistics import (
     log_sum_exp,
 )
 from ood_toolkit.outputs import Array
+from ood_toolkit.parameters import require
 
 __all__ = ["Energy", "LogitMargin", "MaxLogit", "ODINTemperature"]
 
@@ -35,6 +35,15 @@ class MaxLogit(LogitDetector):
     """The largest logit.
 
     S = max z, unbounded; larger = more in-distribution.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where the size of the logits, which a softmax cancels, says how familiar a row is; fails
+    where training fixed that size, as normalised logits do, and where some classes have smaller
+    logits than others.
 
     References
     ----------
@@ -64,6 +73,7 @@ class MaxLogit(LogitDetector):
     needs="logits",
     reference="Liu et al., NeurIPS 2020",
     laws="class_permutation",
+    grid={"temperature": (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)},
 )
 @dataclass(frozen=True)
 class Energy(LogitDetector):
@@ -76,6 +86,15 @@ class Energy(LogitDetector):
     ----------
     temperature : float
         T > 0; the paper finds 1 best or close to it.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where unfamiliar rows lower all logits, as they tend to under cross-entropy; fails where
+    the scale of the logits carries no information, as after normalised training, and far from the
+    data, where it keeps growing along a ray.
 
     References
     ----------
@@ -112,6 +131,7 @@ class Energy(LogitDetector):
     needs="logits",
     reference="Liang et al., ICLR 2018 (ODIN)",
     laws="logit_shift class_permutation",
+    grid={"temperature": (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)},
 )
 @dataclass(frozen=True)
 class ODINTemperature(LogitDetector):
@@ -125,6 +145,15 @@ class ODINTemperature(LogitDetector):
     ----------
     temperature : float
         T > 0; the paper's 1000.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where the distance of the largest logit to the mean of all tells more than that to the
+    runner-up, for at T = 1000 the former is what ranks; fails where only the runner-up is in doubt,
+    which many other classes then dilute.
 
     References
     ----------
@@ -170,6 +199,15 @@ class LogitMargin(LogitDetector):
 
     S = z_(1) - z_(2) = ln(p_(1) / p_(2)), in [0, inf]; larger = more in-distribution.  It
     never saturates, unlike `margin` and `msp`.  A row with one unmasked class scores +inf.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where doubt is between two classes, and ranks on where probabilities round to 1; fails
+    where unfamiliar rows have one clear favourite, or where two classes are nearly synonyms and
+    familiar rows have small margins.
 
     Examples
     --------

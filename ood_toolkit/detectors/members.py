@@ -41,6 +41,13 @@ class VoteEntropy:
     S = sum_c (v_c / M) ln(v_c / M), v_c the members that predict c, in nats, in [-ln M, 0];
     larger = more in-distribution.
 
+    Notes
+    -----
+    Fit nothing; score O(M N C) time, O(N + M C) memory; M members.
+
+    Works where members are many and err independently; fails where they are few, for then few
+    values are possible and most rows tie at 0.
+
     References
     ----------
     Dagan & Engelson, "Committee-Based Sampling for Training Probabilistic Classifiers",
@@ -90,6 +97,13 @@ class TSimilarity:
 
     S = mean over i != j of <p^i, p^j>, in [0, 1]; larger = more in-distribution; 1 where all
     members give one class all their mass.
+
+    Notes
+    -----
+    Fit nothing; score O(M N C) time, O(N + M C) memory; M members.
+
+    Works where members were trained to differ beyond the training data; fails where they were
+    trained alike and share their mistakes, on which all are confident together.
 
     References
     ----------

@@ -12,21 +12,13 @@ import numpy as np
 from ood_toolkit.chunks import feature_chunks, located, scored_features
 from ood_toolkit.detectors.base import FittedScorer, training_labels
 from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
-from ood_toolkit.detectors.parameters import require
+from ood_toolkit.detectors.training import feature_matrix
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.neighbors import NeighborIndex
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import require
 
 __all__ = ["KNN", "CosinePrototype", "CosinePrototypeScorer", "KNNScorer"]
-
-
-def _stacked(x: Outputs, dtype: Any, *, unit_length: bool) -> Array:
-    """Checked features as one matrix, normalised in float64 and then stored as `dtype`."""
-    assert x.features is not None
-    matrix = np.empty(x.features.shape, dtype=dtype)
-    for part, chunk in feature_chunks(x, unit_length=unit_length):
-        matrix[part] = chunk
-    return matrix
 
 
 @method(
@@ -52,6 +44,15 @@ class KNN:
         Which neighbour; clamped to the number of training rows with a warning.
     normalize : bool
         Divide features by their Euclidean norm first, as the paper does.
+
+    Notes
+    -----
+    Fit O(N D) time, O(N D) memory; score O(N B D) time, O(N (D + k)) memory; an exact search in
+    blocks.
+
+    Works where training rows cover every class and outliers keep away from them, whatever the
+    shape; fails where the bank is small, a class has fewer than k rows, or features that differ in
+    length are not normalised.
 
     References
     ----------
@@ -86,7 +87,7 @@ class KNN:
                 stacklevel=2,
             )
         wide = np.float64 if train.features.dtype == np.float64 else np.float32
-        bank = _stacked(train, wide, unit_length=self.normalize)
+        bank = feature_matrix(train, dtype=wide, unit_length=self.normalize)
         return KNNScorer(self, 0, bank.shape[1], bank)
 
 
@@ -105,7 +106,7 @@ class KNNScorer(FittedScorer):
     shapes = {"bank": "N D"}
 
     def _score(self, x: Outputs) -> Array:
-        queries = _stacked(x, self.bank.dtype, unit_length=self.detector.normalize)
+        queries = feature_matrix(x, dtype=self.bank.dtype, unit_length=self.detector.normalize)
         index = NeighborIndex.build(self.bank)
         return -index.kth_distance(queries, min(self.detector.k, len(self.bank)))
 
@@ -128,6 +129,13 @@ class CosinePrototype:
 
     S = max_c cos(f, prototype_c), in [-1, 1]; larger = more in-distribution.  A prototype
     is the direction of the mean of the class's normalised training features.
+
+    Notes
+    -----
+    Fit O(N D) time, O(N + C D) memory; score O(N C D) time, O(N + C + D) memory.
+
+    Works where each class has one direction, as under a cosine loss; fails where a class has
+    several, and where the length of the feature tells outliers apart.
 
     References
     ----------

@@ -11,10 +11,10 @@ import numpy as np
 from ood_toolkit.chunks import scored_probabilities
 from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.statistics import CLASSES, NONUNIFORMITY, RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import require
 
 __all__ = ["LabelNonUniformity", "TransportScorer"]
 
@@ -42,6 +42,16 @@ class LabelNonUniformity:
     ground : "zero_one", "path" or a (C, C) matrix
         Metric on labels: 0/1; |i - j|, for ordered classes; or a cost matrix given row by
         row.  A cost matrix solves one transport problem a row: use it for small C and N.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics, under the 0/1 metric; a cost matrix takes a linear program of C^2
+    unknowns a row.
+
+    Works where nearness to the uniform distribution means doubt, as for nodes between the
+    communities of a graph; fails where C is large, for mass on ten classes of a thousand is far
+    from uniform too.
 
     References
     ----------

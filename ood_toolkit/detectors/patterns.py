@@ -17,10 +17,10 @@ from ood_toolkit.detectors.base import (
     training_labels,
 )
 from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.statistics import PREDICTION, RowStatistics, Statistic, log_sum_exp
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import require
 
 __all__ = ["SHE", "NNGuide", "NNGuideScorer", "SHEScorer"]
 
@@ -45,6 +45,13 @@ class SHE:
     ----------
     metric : "inner_product", "euclidean" or "cosine"
         The paper's inner product, or the alternatives it compares: -||f - M_c||, cos(f, M_c).
+
+    Notes
+    -----
+    Fit O(N (C + D)) time, O(N + C D) memory; score O(N (C + D)) time, O(N + D) memory.
+
+    Works where the correct rows of a class share one pattern, and familiar features are long; fails
+    where a class has several patterns, or outliers of its direction are longer.
 
     References
     ----------
@@ -150,6 +157,14 @@ class NNGuide:
     fraction : float
         Share of the training rows in the bank, in (0, 1], taken at even steps through the
         training set.  The authors draw 1 %.
+
+    Notes
+    -----
+    Fit O(B (C + D)) time, O(B D) memory; score O(N (C + B D)) time, O(N + B + D) memory.
+
+    Works where energy and nearness miss different outliers, since their product needs both; fails
+    where energies are negative, for the product then turns round, and where the bank, 1 % of the
+    rows, misses classes.
 
     References
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from ood_toolkit.detectors.base import FittedScorer, checked_statistics
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
@@ -83,7 +83,7 @@ def score_together(
     InputError
         If a scorer cannot judge `x`, or a row holds NaN or infinity where it may not.
     """
-    of_rows = [s for s in scorers.values() if isinstance(s, RowScorer | JointScorer)]
+    of_rows = [s for s in scorers.values() if _of_rows(s) or _joint(s)]
     shared = RowStatistics({}, -1)
     if of_rows:
         for checked in of_rows:
@@ -92,11 +92,20 @@ def score_together(
         shared = checked_statistics(x, [wanted for s in of_rows for wanted in s.statistics()])
     scores = {}
     for name, scorer in scorers.items():
-        if isinstance(scorer, RowScorer):
+        if _of_rows(scorer):
             scores[name] = scorer.combine(shared)
-        elif isinstance(scorer, JointScorer):
+        elif _joint(scorer):
             scores[name] = scorer.judge(shared, x)
         else:
             scores[name] = scorer.score(x)
         on_done(name)
     return scores
+
+
+def _of_rows(scorer: Scorer) -> TypeGuard[RowScorer]:
+    # of the class, for Python remembers that; asking the object takes longer than a score
+    return issubclass(type(scorer), RowScorer)
+
+
+def _joint(scorer: Scorer) -> TypeGuard[JointScorer]:
+    return issubclass(type(scorer), JointScorer)

@@ -39,6 +39,15 @@ class MSP(LogitDetector):
     computed in float64, where two confident rows tie only beyond a gap of about 36 nats
     (`logit_margin` and `energy` never tie there).
 
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where the classifier errs, since wrong predictions tend to be less probable ones; fails
+    where the network is sure of what it never saw, for along a ray away from the data the softmax
+    almost always ends at one class.
+
     References
     ----------
     Hendrycks & Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution
@@ -74,6 +83,14 @@ class Margin(LogitDetector):
 
     S = p_(1) - p_(2), in [0, 1]; larger = more in-distribution.
 
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where two classes compete, as near their common boundary; fails where most rows are
+    confident, since differences then crowd below 1, and where an unfamiliar row has one favourite.
+
     References
     ----------
     Scheffer, Decomain & Wrobel, "Active Hidden Markov Models for Information Extraction",
@@ -102,6 +119,7 @@ class Margin(LogitDetector):
     needs="logits",
     reference="Granese et al., NeurIPS 2021 (DOCTOR)",
     laws=SHIFT_AND_PERMUTATION,
+    grid={"variant": ("alpha", "beta")},
 )
 @dataclass(frozen=True)
 class Gini(LogitDetector):
@@ -114,6 +132,14 @@ class Gini(LogitDetector):
     ----------
     variant : "alpha" or "beta"
         Which of the paper's two scores.
+
+    Notes
+    -----
+    Fit nothing; score O(N C) time, O(N) memory; one pass over the logits, shared with the other
+    scores of row statistics.
+
+    Works where doubt shows in the few largest probabilities together; fails where a wrong or
+    unfamiliar row is predicted with confidence, and beta cannot rank otherwise than `msp`.
 
     References
     ----------

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
 from ood_toolkit.detectors.composed import Shaping
-from ood_toolkit.detectors.parameters import require_percentile
 from ood_toolkit.outputs import Outputs
+from ood_toolkit.parameters import require_percentile
 from ood_toolkit.protocols import Transform
 from ood_toolkit.shaping import Prune
 
@@ -17,7 +17,15 @@ FAMILY = "features + head"
 ASH = "Djurisic et al., ICLR 2023"
 
 
-@method("ash_p", family=FAMILY, needs="features head", reference=ASH, laws="class_permutation")
+@method(
+    "ash_p",
+    family=FAMILY,
+    needs="features head",
+    reference=ASH,
+    laws="class_permutation",
+    grid={"percentile": (65, 70, 75, 80, 85, 90, 95)},
+    auto=PSEUDO_OUTLIERS,
+)
 @dataclass(frozen=True)
 class ASHP(Shaping):
     """Energy of the logits recomputed from each row's largest activations.
@@ -29,6 +37,14 @@ class ASHP(Shaping):
     ----------
     percentile : float
         Share of the entries that is zeroed, in percent.
+
+    Notes
+    -----
+    Fit nothing; score O(N D (C + log D)) time, O(N + n (C + D)) memory; n rows at a time, about
+    2^24 logits.
+
+    Works where D is large and a tenth of the rectified activations says what class it is; fails
+    where features may be negative or the rest of them matters.
 
     References
     ----------
@@ -54,7 +70,15 @@ class ASHP(Shaping):
         return Prune("ash_p", self.percentile)
 
 
-@method("ash_b", family=FAMILY, needs="features head", reference=ASH, laws="class_permutation")
+@method(
+    "ash_b",
+    family=FAMILY,
+    needs="features head",
+    reference=ASH,
+    laws="class_permutation",
+    grid={"percentile": (65, 70, 75, 80, 85, 90, 95)},
+    auto=PSEUDO_OUTLIERS,
+)
 @dataclass(frozen=True)
 class ASHB(Shaping):
     """Energy after each row's largest activations share the sum of all equally.
@@ -66,6 +90,14 @@ class ASHB(Shaping):
     ----------
     percentile : float
         Share of the entries that is zeroed, in percent.
+
+    Notes
+    -----
+    Fit nothing; score O(N D (C + log D)) time, O(N + n (C + D)) memory; n rows at a time, about
+    2^24 logits.
+
+    Works where it matters which activations are largest and how large all are together, but not
+    their own values; fails where features may be negative, since their sum then means nothing.
 
     References
     ----------
@@ -90,7 +122,15 @@ class ASHB(Shaping):
         return Prune("ash_b", self.percentile)
 
 
-@method("ash_s", family=FAMILY, needs="features head", reference=ASH, laws="class_permutation")
+@method(
+    "ash_s",
+    family=FAMILY,
+    needs="features head",
+    reference=ASH,
+    laws="class_permutation",
+    grid={"percentile": (65, 70, 75, 80, 85, 90, 95)},
+    auto=PSEUDO_OUTLIERS,
+)
 @dataclass(frozen=True)
 class ASHS(Shaping):
     """Energy after each row's largest activations are scaled by exp(sum / sum kept).
@@ -102,6 +142,15 @@ class ASHS(Shaping):
     ----------
     percentile : float
         Share of the entries that is zeroed, in percent.
+
+    Notes
+    -----
+    Fit nothing; score O(N D (C + log D)) time, O(N + n (C + D)) memory; n rows at a time, about
+    2^24 logits.
+
+    Works where the sum of all activations over that of the largest is greater for familiar rows;
+    fails where it is greater for outliers, which are then scaled up, and where D is small or
+    features may be negative.
 
     References
     ----------
@@ -132,6 +181,8 @@ class ASHS(Shaping):
     needs="features head",
     reference="Xu et al., ICLR 2024",
     laws="class_permutation",
+    grid={"percentile": (65, 70, 75, 80, 85, 90, 95)},
+    auto=PSEUDO_OUTLIERS,
 )
 @dataclass(frozen=True)
 class Scale(Shaping):
@@ -144,6 +195,15 @@ class Scale(Shaping):
     ----------
     percentile : float
         Percentile of the row above which activations count as large.
+
+    Notes
+    -----
+    Fit nothing; score O(N D (C + log D)) time, O(N + n (C + D)) memory; n rows at a time, about
+    2^24 logits.
+
+    Works where familiar rows have the greater ratio of all activations to the largest, and every
+    activation counts; fails where outliers have it, and where the features are signed, whose sums
+    cancel.
 
     References
     ----------

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
 from ood_toolkit.detectors.composed import Shaping
-from ood_toolkit.detectors.parameters import require, require_percentile
 from ood_toolkit.outputs import Outputs
+from ood_toolkit.parameters import require, require_percentile
 from ood_toolkit.protocols import Transform
 from ood_toolkit.shaping import Clip, Sparsify
 
@@ -23,6 +23,8 @@ FAMILY = "features + head"
     train="features head",
     reference="Sun et al., NeurIPS 2021",
     laws="class_permutation",
+    grid={"percentile": (85, 90, 95, 99)},
+    auto=PSEUDO_OUTLIERS,
 )
 @dataclass(frozen=True)
 class ReAct(Shaping):
@@ -35,6 +37,15 @@ class ReAct(Shaping):
     ----------
     percentile : float
         In [0, 100].
+
+    Notes
+    -----
+    Fit O(N C D) time, O(N D) memory; score O(N C D) time, O(N + n (C + D)) memory; n rows at a
+    time, about 2^24 logits.
+
+    Works where few very large activations make the logits of outliers large; fails where familiar
+    rows need theirs as well, and where features are narrow or small throughout, so that clipping
+    does little.
 
     References
     ----------
@@ -70,6 +81,7 @@ class ReAct(Shaping):
     train="features head",
     reference="Xu et al., NeurIPS 2023",
     laws="class_permutation",
+    grid={"low": (0, 5, 10, 20), "high": (85, 90, 95, 99)},
 )
 @dataclass(frozen=True)
 class VRA(Shaping):
@@ -83,6 +95,14 @@ class VRA(Shaping):
         Percentile of the training activations below which activations are raised.
     high : float
         Percentile above which they are cut.
+
+    Notes
+    -----
+    Fit O(N C D) time, O(N D) memory; score O(N C D) time, O(N + n (C + D)) memory; n rows at a
+    time, about 2^24 logits.
+
+    Works where outliers have too large activations and too many tiny ones; fails where small
+    activations carry the class, and is `react` again where a tenth of rectified features are zeros.
 
     References
     ----------
@@ -119,6 +139,8 @@ class VRA(Shaping):
     train="features head",
     reference="Sun & Li, ECCV 2022",
     laws="class_permutation",
+    grid={"percentile": (10, 30, 50, 70, 90)},
+    auto=PSEUDO_OUTLIERS,
 )
 @dataclass(frozen=True)
 class DICE(Shaping):
@@ -131,6 +153,15 @@ class DICE(Shaping):
     ----------
     percentile : float
         In [0, 100].
+
+    Notes
+    -----
+    Fit O(N C D) time, O(C D) memory; score O(N C D) time, O(N + n (C + D) + C D) memory; n rows at
+    a time, about 2^24 logits.
+
+    Works where a wide head adds up many small contributions that are noise in outliers; fails where
+    a logit is made of many equal parts, as of signed embeddings, since most of its weights are
+    dropped.
 
     References
     ----------

@@ -8,24 +8,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.chunks import feature_chunks, located, scored_features
+from ood_toolkit.chunks import located, scored_features
 from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer, checked_statistics
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
-from ood_toolkit.detectors.parameters import require
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.kernels.statistics import LARGEST, RowStatistics, Statistic, log_sum_exp
 from ood_toolkit.outputs import Array, Head, Outputs
+from ood_toolkit.parameters import require
 
 __all__ = ["Residual", "ResidualScorer", "ViM", "ViMScorer"]
 
 
 def head_origin(head: Head) -> Array:
     """The point where the head says nothing: -W^+ b.  (D,) float64."""
-    return np.asarray(
-        -np.linalg.pinv(head.weight.astype(np.float64)) @ head.bias.astype(np.float64)
-    )
+    weight, bias = head.weight.astype(np.float64), head.bias.astype(np.float64)
+    return np.asarray(-np.linalg.lstsq(weight, bias, rcond=None)[0])
 
 
 def principal_dimensions(dims: int) -> int:
@@ -75,7 +74,7 @@ def residual_space(name: str, train: Outputs | None, dim: int | str) -> Residual
     moments = feature_moments(train, origin=origin)
     values, vectors = np.linalg.eigh(moments.scatter / len(train))
     basis = vectors[:, : dims - kept]
-    norms = np.concatenate([_norms(chunk, origin, basis) for _, chunk in feature_chunks(train)])
+    norms = scored_features(train, lambda f, _: _norms(f, origin, basis))
     total = values.sum()
     explained = float(values[dims - kept :].sum() / total) if total > 0 else 0.0
     return ResidualSpace(origin, basis, float(norms.mean()), explained)
@@ -104,6 +103,14 @@ class ViM:
     dim : int or "auto"
         Principal dimensions, fewer than D; "auto" is the authors' 1000 for D >= 2048, 512
         for D >= 768, else D // 2.
+
+    Notes
+    -----
+    Fit O(N D (C + D) + D^3) time, O(N + D (C + D)) memory; score O(N (C + D^2)) time, O(N + D)
+    memory.
+
+    Works where outliers leave the principal subspace and the logits do not show it; fails where D
+    is small, or where features of outliers are short, whose residual then counts for them.
 
     References
     ----------
@@ -207,6 +214,13 @@ class Residual:
     ----------
     dim : int or "auto"
         Principal dimensions, as in `ViM`.
+
+    Notes
+    -----
+    Fit O(N D (C + D) + D^3) time, O(N + D (C + D)) memory; score O(N D^2) time, O(N + D) memory.
+
+    Works where outliers have large parts in directions that training hardly used; fails where they
+    have shorter features than familiar rows, and so shorter residuals too.
 
     References
     ----------

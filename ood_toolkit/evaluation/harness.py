@@ -161,9 +161,7 @@ class Harness:
             reason = unmet_needs(row, x, self.train)
             if reason:
                 return reason
-        outliers = self.tuning.outliers
-        reason = unmet_needs(row, outliers, self.train) if outliers is not None else ""
-        return f"{reason} in the rows it is tuned on" if reason else ""
+        return self.tuning.unmet(row, self.train, self.validation)
 
     def _correct(self) -> Array | None:
         """Whether each in-distribution row is classified right; None without labels."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import row_chunks
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.softmax import softmax_rows
-from ood_toolkit.kernels.statistics import PREDICTION, TAIL
+from ood_toolkit.kernels.statistics import LARGEST, PREDICTION, SECOND, TAIL
 from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["Inspection", "doubts_about_logits", "inspect_outputs"]
@@ -34,7 +36,9 @@ class Inspection:
         Smallest and largest finite value of each float array.
     facts : dict
         `saturated_softmax`: share of rows whose softmax is exactly one-hot in the file's
-        own dtype; `duplicate_rows`; `constant_features`; `unknown_labels`.
+        own dtype, because no other term changes a sum of 1; `tied_confidence`: share of rows
+        that tie there for the largest maximum probability; `duplicate_rows`;
+        `constant_features`; `unknown_labels`.
     warnings : tuple of str
         One line each.
     """
@@ -120,16 +124,21 @@ def inspect_outputs(x: Outputs) -> Inspection:
 def _look_at_softmax(x: Outputs, facts: dict[str, Any], warnings: list[str]) -> float | None:
     """Note saturation; return the accuracy where labels are there."""
     assert x.logits is not None
-    rows = row_statistics(x.logits, (PREDICTION, TAIL))
-    dtype = np.float64 if x.logits.dtype == np.float64 else np.float32
-    # 1 - tail rounds to 1 in the file's own dtype
-    saturated = float((rows[TAIL] <= np.finfo(dtype).epsneg / 2).mean())
+    rows = row_statistics(x.logits, (PREDICTION, TAIL, LARGEST, SECOND))
+    dtype = x.logits.dtype.newbyteorder("=")
+    # exp(-gap) is then too small to change a sum of 1
+    gap = (ml_dtypes.finfo(dtype).nmant + 1) * math.log(2.0)
+    saturated = float((rows[LARGEST] - rows[SECOND] >= gap).mean())
     facts["saturated_softmax"] = saturated
+    confidence = (1.0 - rows[TAIL]).astype(dtype)
+    at_most = int((confidence == confidence.max()).sum())
+    facts["tied_confidence"] = at_most / len(x) if at_most > 1 else 0.0
     if saturated > 0.01:
         warnings.append(
             f"logits: the softmax of {saturated:.1%} of the rows is exactly one-hot in "
-            f"{np.dtype(dtype).name}; msp and entropy computed in that type tie there "
-            "(energy, max_logit and logit_margin do not)"
+            f"{dtype.name}; msp and entropy computed in that type tie there, at the largest "
+            f"value on {facts['tied_confidence']:.1%} of the rows (energy, max_logit and "
+            "logit_margin do not)"
         )
     if x.labels is None or not (x.labels >= 0).any():
         return None

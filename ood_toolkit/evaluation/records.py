@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from ood_toolkit.errors import BadParameter
+from ood_toolkit.metrics import AUPR_ESTIMATORS, FPR_RULES
 
 __all__ = ["Convention", "Evaluation", "MethodNote", "PairResult", "plain"]
 
@@ -22,6 +25,18 @@ class Convention:
     fpr_rule: str = "id_positive"
     aupr: str = "step"
     id_subset: str = "all"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("fpr_rule", self.fpr_rule, FPR_RULES),
+            ("aupr", self.aupr, AUPR_ESTIMATORS),
+        ):
+            if value not in known:
+                raise BadParameter(f"{name} is one of {', '.join(known)}, got {value!r}")
+        if self.id_subset not in ("all", "correct"):
+            raise BadParameter(f"id_subset is all or correct, got {self.id_subset!r}")
+        if not 0.0 < self.fpr_at_tpr <= 1.0:
+            raise BadParameter(f"tpr must lie in (0, 1], got {self.fpr_at_tpr}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +82,9 @@ class Evaluation:
         Methods whose needs the files do not meet, and methods that raised an error.
     timings : mapping of str to dict
         Seconds each method took to fit and to score; methods scored in one shared pass
-        share its time equally.
+        share its time equally; and to tune, where that was asked for.
+    tuning : mapping
+        What hyper-parameters were chosen on ("none", "id", "ood"), and which, by method.
     """
 
     id_name: str
@@ -79,6 +96,7 @@ class Evaluation:
     failed: tuple[MethodNote, ...]
     timings: Mapping[str, Mapping[str, float]]
     toolkit: str
+    tuning: Mapping[str, Any] = field(default_factory=lambda: {"on": "none", "methods": []})
 
     def methods(self) -> tuple[str, ...]:
         """Names of the methods that have results."""
@@ -119,6 +137,7 @@ class Evaluation:
                 "skipped": [asdict(s) for s in self.skipped],
                 "failed": [asdict(f) for f in self.failed],
                 "timings": {name: dict(t) for name, t in self.timings.items()},
+                "tuning": dict(self.tuning),
             }
         )
         return converted

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 __all__ = ["use_careful_cache"]
 
@@ -28,6 +29,13 @@ def use_careful_cache(compiled: Any) -> None:
 
 
 class _CarefulCache(FunctionCache):  # type: ignore[misc]
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        # numba would first load all that it knows to compile, and scipy with it.  What has
+        # been compiled needs its runtime only; what has not, the compiler does that for.
+        rtsys.initialize(target)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(signature, target)
+
     def _index_key(self, signature: Any, codegen: Any) -> Any:
         key = (*super()._index_key(signature, codegen), _reached_text(self._py_func))
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ import numba
 
 from ood_toolkit.kernels._cache import use_careful_cache
 
-__all__ = ["exact_kernel", "inline_kernel", "kernel", "parallel_kernel", "step_kernel"]
+__all__ = ["exact_kernel", "inline_kernel", "kernel", "step_kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -58,8 +58,3 @@ def _inside(function: Function, **options: Any) -> Function:
     """Compile a function that only kernels call."""
     options |= {**_AS_WRITTEN, **_ONLY_INSIDE, **_OPTIONS}
     return cast(Function, numba.njit(**options)(function))
-
-
-def parallel_kernel(function: Function) -> Function:
-    """Compile a kernel whose `numba.prange` loops run over threads."""
-    return _compile(function, fastmath=_IEEE_AT_INFINITY, parallel=True)

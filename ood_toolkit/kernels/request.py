@@ -31,6 +31,8 @@ FLOATS = (LARGEST, SECOND, TAIL, ENTROPY, IMPURITY, NONUNIFORMITY)
 INTEGERS = (PREDICTION, CLASSES, SATURATED)
 """Statistics that are whole numbers, in the order of `Request.integers`."""
 
+_WHOLE = frozenset(statistic.name for statistic in INTEGERS)
+
 
 class Request(NamedTuple):
     """Where each statistic goes: a row of `Results.floats` or `.integers`, -1 = not wanted.
@@ -73,9 +75,8 @@ class Results(NamedTuple):
     def named(self, wanted: tuple[Statistic, ...], first_bad: int) -> RowStatistics:
         """The arrays under the names they were asked for by."""
         floats, integers = iter(self.floats), iter(self.integers)
-        return RowStatistics(
-            {s: next(integers if s in INTEGERS else floats) for s in wanted}, first_bad
-        )
+        values = {s: next(integers if s.name in _WHOLE else floats) for s in wanted}
+        return RowStatistics(values, first_bad)
 
 
 def request(

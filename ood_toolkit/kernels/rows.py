@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,8 @@ from ood_toolkit.kernels.readable import readable_rows
 from ood_toolkit.kernels.request import Request, Results, request
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.kernels.threads import thread_count
-from ood_toolkit.kernels.vector_rows import vector_filler
-from ood_toolkit.kernels.vectors import available, within_range
+from ood_toolkit.kernels.vector_rows import VectorPlan, vector_filler, vector_plan
+from ood_toolkit.kernels.vectors import available, widened_half, within_range
 
 __all__ = ["BLOCK_ELEMENTS", "row_statistics"]
 
@@ -60,18 +61,45 @@ def row_statistics(logits: npt.NDArray[Any], wanted: Iterable[Statistic]) -> Row
     (array([0]), array([2.417]), -1)
     """
     n, c = logits.shape
-    names, asked, (floats, integers) = request(wanted, c)
-    results = Results(np.empty((floats, n)), np.empty((integers, n), dtype=np.int64))
+    plan = _planned(tuple(wanted), c, logits.dtype)
+    results = Results(np.empty((plan.floats, n)), np.empty((plan.integers, n), np.int64))
+    if n == 0:
+        return results.named(plan.names, -1)
+    fill = _filler(logits, plan, results)
+    step = max(1, BLOCK_ELEMENTS // max(c, 1))
+    if n <= step and n * c < PARALLEL_FROM:
+        return results.named(plan.names, fill(0, n))
+    if step > ROWS_TOGETHER:
+        step -= step % ROWS_TOGETHER
     bad: list[int] = []
-    if n > 0:
-        vectors = available() and within_range(asked)
-        fill = (vector_filler if vectors else _readable_filler)(logits, asked, results)
-        step = max(1, BLOCK_ELEMENTS // max(c, 1))
-        if step > ROWS_TOGETHER:
-            step -= step % ROWS_TOGETHER
-        threads = thread_count() if n * c >= PARALLEL_FROM else 1
-        share_out(lambda start, stop: bad.append(fill(start, stop)), n, step, threads)
-    return results.named(names, min((row for row in bad if row >= 0), default=-1))
+    threads = thread_count() if n * c >= PARALLEL_FROM else 1
+    share_out(lambda start, stop: bad.append(fill(start, stop)), n, step, threads)
+    return results.named(plan.names, min((row for row in bad if row >= 0), default=-1))
+
+
+class _Plan(NamedTuple):
+    """Distinct statistics, how many rows their results take, and how they are found."""
+
+    names: tuple[Statistic, ...]
+    floats: int
+    integers: int
+    request: Request
+    by_vectors: VectorPlan | None
+
+
+@lru_cache(maxsize=32)
+def _planned(wanted: tuple[Statistic, ...], classes: int, dtype: np.dtype[Any]) -> _Plan:
+    names, asked, (floats, integers) = request(wanted, classes)
+    by_vectors = None
+    if within_range(asked):
+        by_vectors = vector_plan(asked, widened_half(dtype.newbyteorder("=")), classes)
+    return _Plan(names, floats, integers, asked, by_vectors)
+
+
+def _filler(logits: npt.NDArray[Any], plan: _Plan, results: Results) -> Callable[[int, int], int]:
+    if available() and plan.by_vectors is not None:
+        return vector_filler(logits, plan.by_vectors, results)
+    return _readable_filler(logits, plan.request, results)
 
 
 def _readable_filler(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,13 @@ Where all but the prediction are, the softmax has collapsed in float32 (Prieto e
 """
 
 
+@lru_cache(maxsize=256)
 def log_sum_exp(temperature: float = 1.0) -> Statistic:
     """Log-sum-exp ln sum exp(z / temperature)."""
     return Statistic("log_sum_exp", (float(temperature),))
 
 
+@lru_cache(maxsize=256)
 def excess(temperature: float = 1.0) -> Statistic:
     """Log-sum-exp less its largest term: lse(temperature) - max z / temperature, in [0, ln C].
 

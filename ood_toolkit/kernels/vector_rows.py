@@ -17,14 +17,49 @@ from ood_toolkit.kernels.fused import fused_rows, terms_needed
 from ood_toolkit.kernels.fused_few import fused_few
 from ood_toolkit.kernels.readable import readable_rows
 from ood_toolkit.kernels.request import Request, Results
-from ood_toolkit.kernels.vectors import KINDS, scale, scales, widened_half
+from ood_toolkit.kernels.vectors import KINDS, scale, scales
 
-__all__ = ["vector_filler"]
+__all__ = ["VectorPlan", "cache_folder", "vector_filler", "vector_plan"]
 
 LEAST_CLASSES = 4
 """Columns are transposed by fours; narrower rows are padded with masked classes."""
 
 _own = threading.local()
+
+
+class Call(NamedTuple):
+    """A kernel, and those of its arguments that do not depend on the logits."""
+
+    kernel: Any
+    constants: Any
+    wanted: Any
+
+
+class VectorPlan(NamedTuple):
+    """How a request is met for rows of some type and number of classes.
+
+    Attributes
+    ----------
+    wanted : Request
+        What is asked for.
+    dtype : dtype
+        Of the logits as kernels read them, in this processor's byte order.
+    classes : int
+        Columns that kernels see, which may be some more than there are.
+    few : bool
+        Whether there are so few that kernels hold a row in a lane.
+    calls : tuple of Call
+        What fills a block.
+    energies : tuple of Call
+        What fills it with log-sum-exps alone, one a temperature, where `calls` do not.
+    """
+
+    wanted: Request
+    dtype: np.dtype[Any]
+    classes: int
+    few: bool
+    calls: tuple[Call, ...]
+    energies: tuple[Call, ...]
 
 
 class Place(NamedTuple):
@@ -34,8 +69,6 @@ class Place(NamedTuple):
     ----------
     address : int
         Where row 0 begins, or would.
-    kind : number
-        A sample of what is stored there.
     end : int
         The row before which reading must stop.
     owner : array
@@ -43,120 +76,25 @@ class Place(NamedTuple):
     """
 
     address: int
-    kind: Any
     end: int
     owner: npt.NDArray[Any]
 
 
-Run = Callable[[Place, int, int, npt.NDArray[np.float64], npt.NDArray[np.int64]], int]
-"""(place, start, stop, scratch, odd) -> how many rows `odd` lists."""
+def cache_folder() -> str | None:
+    """Where compiled kernels are kept; None where they are not, or nothing is compiled."""
+    return getattr(getattr(energy_rows, "stats", None), "cache_path", None)
 
 
-def vector_filler(
-    logits: npt.NDArray[Any], wanted: Request, results: Results
-) -> Callable[[int, int], int]:
-    """A function that fills rows start ... stop - 1 of `results`; the first bad row or -1."""
-    n, c = logits.shape
-    classes = max(c, LEAST_CLASSES)
-    few = classes <= FEW
-    dtype = widened_half(logits.dtype.newbyteorder("="))
-    double = dtype == np.float64
+def vector_plan(wanted: Request, dtype: np.dtype[Any], classes: int) -> VectorPlan:
+    """The kernel calls for a request."""
+    classes = max(classes, LEAST_CLASSES)
+    few, double = classes <= FEW, dtype == np.float64
     alone = _only_energy(wanted)
-    energies = _energy_runs(wanted, results, double, few, classes, alone)
-    runs = energies if alone else {-1: _fused_run(wanted, results, double, few, classes)}
-    whole = None
-    if _readable_in_place(logits, dtype) and c == classes and (n >= LANES or not few):
-        whole = Place(logits.__array_interface__["data"][0], KINDS[dtype], n, logits)
-
-    def fill(start: int, stop: int) -> int:
-        place = whole or _copied(logits, start, stop, dtype, classes)
-        scratch, odd = _buffers(SCRATCH + terms_needed(classes), stop - start)
-        strange: set[int] = set()
-        for run in runs.values():
-            listed = run(place, start, stop, scratch, odd)
-            strange.update(odd[:listed].tolist())
-        if not strange:
-            return -1
-        rows = sorted(strange)
-        first_bad = readable_rows(
-            np.array(logits[rows], np.float64), np.array(rows), wanted, results
-        )
-        if not alone:
-            _take_energies(energies, place, rows, results)
-        return first_bad
-
-    return fill
-
-
-def _take_energies(
-    energies: dict[int, Run], place: Place, rows: list[int], results: Results
-) -> None:
-    """Give log-sum-exps the bits they have when nothing else is asked for, if that is possible."""
-    scratch, odd = _buffers(SCRATCH, 1)
-    for slot, run in energies.items():
-        for row in rows:
-            settled = results.floats[slot, row]
-            if run(place, row, row + 1, scratch, odd):
-                results.floats[slot, row] = settled
-
-
-def _readable_in_place(logits: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
-    flags = logits.flags
-    return bool(logits.dtype == dtype and flags.c_contiguous and flags.aligned)
-
-
-def _copied(
-    logits: npt.NDArray[Any], start: int, stop: int, dtype: np.dtype[Any], classes: int
-) -> Place:
-    """Rows start ... stop - 1 where kernels can read them, padded to a group and a quartet."""
-    rows, c = stop - start, logits.shape[1]
-    block = np.empty((max(rows, LANES), classes), dtype)
-    block[:rows, :c] = logits[start:stop]
-    block[:rows, c:] = -np.inf
-    block[rows:] = 0.0
-    address = block.__array_interface__["data"][0] - start * classes * dtype.itemsize
-    return Place(address, KINDS[dtype], start + len(block), block)
-
-
-def _fused_run(wanted: Request, results: Results, double: bool, few: bool, classes: int) -> Run:
-    """The kernel call that fills a block with all statistics."""
-    constants = scales(double, wanted, classes)
-
-    def run(place: Place, start: int, stop: int, scratch: Any, odd: Any) -> int:
-        rest = (classes, constants, wanted, results, scratch, odd)
-        if few:
-            return fused_few(place.address, place.kind, start, stop, place.end, *rest)
-        return fused_rows(place.address, place.kind, start, stop, *rest)
-
-    return run
-
-
-def _energy_runs(
-    wanted: Request, results: Results, double: bool, few: bool, classes: int, alone: bool
-) -> dict[int, Run]:
-    """Row of results -> the kernel call that fills a block with log-sum-exps at a temperature.
-
-    alone : with the largest logit and the prediction, where they are wanted.
-    """
-
-    def energy(temperature: float, slots: tuple[int, int, int]) -> Run:
-        constants = scale(double, temperature)
-
-        def run(place: Place, start: int, stop: int, scratch: Any, odd: Any) -> int:
-            rest = (classes, constants, slots, results, scratch, odd)
-            if few:
-                return energy_few(place.address, place.kind, start, stop, place.end, *rest)
-            return energy_rows(place.address, place.kind, start, stop, *rest)
-
-        return run
-
-    others = (wanted.floats[0], wanted.integers[0]) if alone else (-1, -1)
-    runs = {}
-    for temperature, slot in zip(wanted.temperatures.tolist(), wanted.lse.tolist(), strict=True):
-        if slot >= 0:
-            runs[slot] = energy(temperature, (slot, *others))
-            others = (-1, -1)
-    return runs
+    energies = _energy_calls(wanted, few, double, alone)
+    if alone:
+        return VectorPlan(wanted, dtype, classes, few, energies, ())
+    fused = Call(fused_few if few else fused_rows, scales(double, wanted, classes), wanted)
+    return VectorPlan(wanted, dtype, classes, few, (fused,), energies)
 
 
 def _only_energy(wanted: Request) -> bool:
@@ -167,6 +105,83 @@ def _only_energy(wanted: Request) -> bool:
         and max(others) < 0
         and len(wanted.gen) == len(wanted.prior) == 0
     )
+
+
+def _energy_calls(wanted: Request, few: bool, double: bool, alone: bool) -> tuple[Call, ...]:
+    """A call for each log-sum-exp wanted; with `alone` the first brings all else that is."""
+    kernel = energy_few if few else energy_rows
+    others = (wanted.floats[0], wanted.integers[0]) if alone else (-1, -1)
+    calls = []
+    for temperature, slot in zip(wanted.temperatures.tolist(), wanted.lse.tolist(), strict=True):
+        if slot >= 0:
+            calls.append(Call(kernel, scale(double, temperature), (slot, *others)))
+            others = (-1, -1)
+    return tuple(calls)
+
+
+def vector_filler(
+    logits: npt.NDArray[Any], plan: VectorPlan, results: Results
+) -> Callable[[int, int], int]:
+    """A function that fills rows start ... stop - 1 of `results`; the first bad row or -1."""
+    whole = _in_place(logits, plan)
+
+    def fill(start: int, stop: int) -> int:
+        place = whole or _copied(logits, start, stop, plan)
+        strange: set[int] = set()
+        for call in plan.calls:
+            strange.update(_run(call, plan, place, start, stop, results))
+        if not strange:
+            return -1
+        rows = np.array(sorted(strange))
+        first_bad = readable_rows(np.array(logits[rows], np.float64), rows, plan.wanted, results)
+        for call in plan.energies:
+            _take_energies(call, plan, place, rows.tolist(), results)
+        return first_bad
+
+    return fill
+
+
+def _run(
+    call: Call, plan: VectorPlan, place: Place, start: int, stop: int, results: Results
+) -> list[int]:
+    """Fill rows by a kernel; those that it cannot hold."""
+    scratch, odd = _buffers(SCRATCH + terms_needed(plan.classes), stop - start)
+    kind, rest = KINDS[plan.dtype], (plan.classes, call.constants, call.wanted, results)
+    if plan.few:
+        listed = call.kernel(place.address, kind, start, stop, place.end, *rest, scratch, odd)
+    else:
+        listed = call.kernel(place.address, kind, start, stop, *rest, scratch, odd)
+    return odd[:listed].tolist() if listed else []
+
+
+def _take_energies(
+    call: Call, plan: VectorPlan, place: Place, rows: list[int], results: Results
+) -> None:
+    """Give log-sum-exps of some rows the bits that they have when nothing else is asked for."""
+    lse = results.floats[call.wanted[0]]
+    for row in rows:
+        settled = lse[row]
+        if _run(call, plan, place, row, row + 1, results):
+            lse[row] = settled
+
+
+def _in_place(logits: npt.NDArray[Any], plan: VectorPlan) -> Place | None:
+    """The logits where they are, if kernels can read them there."""
+    (n, c), flags = logits.shape, logits.flags
+    fits = c == plan.classes and (n >= LANES or not plan.few)
+    if fits and logits.dtype == plan.dtype and flags.c_contiguous and flags.aligned:
+        return Place(logits.ctypes.data, n, logits)
+    return None
+
+
+def _copied(logits: npt.NDArray[Any], start: int, stop: int, plan: VectorPlan) -> Place:
+    """Rows start ... stop - 1 where kernels can read them, padded to a group and a quartet."""
+    rows, c = stop - start, logits.shape[1]
+    block = np.empty((max(rows, LANES), plan.classes), plan.dtype)
+    block[:rows, :c] = logits[start:stop]
+    block[:rows, c:] = -np.inf
+    block[rows:] = 0.0
+    return Place(block.ctypes.data - start * block.strides[0], start + len(block), block)
 
 
 def _buffers(scratch: int, rows: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:

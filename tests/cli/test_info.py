@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
+import pytest
 from ood_toolkit_cli.names import METHOD_NAMES
 
 import ood_toolkit as ood
+from ood_toolkit import Outputs
+from ood_toolkit.evaluation.inspection import inspect_outputs
 from tests.cli.running import save, tool
+from tests.reference.known import fixture
 
 
 def test_what_an_outputs_file_holds(files: Path) -> None:
@@ -72,6 +77,29 @@ def test_saturation_is_measured_in_the_file_s_own_type(tmp_path: Path) -> None:
     for dtype, share in ((np.float32, 0.5), (np.float64, 0.0)):
         path = save(tmp_path / "x.npz", logits=logits.astype(dtype))
         assert tool("info", path, "--json").document["saturated_softmax"] == share
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [(np.float16, 11), (ml_dtypes.bfloat16, 8), (np.float32, 24), (np.float64, 53)],
+)
+def test_a_softmax_collapses_at_the_gap_of_its_type(dtype: type, bits: int) -> None:
+    """One competitor: exp(-gap) + 1 rounds to 1 from a gap of bits ln 2 on."""
+    for gap in np.arange(0.25, 40, 0.25):
+        logits = np.array([[gap, 0.0], [0.1, 0.0], [gap, 0.0]]).astype(dtype)
+        rounded = float(logits[0, 0])
+        found = inspect_outputs(Outputs(logits=logits)).facts
+        collapsed = rounded >= bits * np.log(2)
+        assert found["saturated_softmax"] == (2 / 3 if collapsed else 0.0)
+        assert found["tied_confidence"] == 2 / 3
+        if dtype is np.float32:
+            assert (np.float32(1) + np.exp(np.float32(-rounded)) == 1) == collapsed
+
+
+def test_collapse_of_the_known_gaps() -> None:
+    for key, collapsed in fixture("known_answers")["softmax_collapse_f32"].items():
+        z = np.array([[float(key.removeprefix("gap_")), 0.0]], dtype=np.float32)
+        assert inspect_outputs(Outputs(logits=z)).facts["saturated_softmax"] == collapsed
 
 
 def test_a_row_that_cannot_be_scored_is_named_not_refused(tmp_path: Path) -> None:

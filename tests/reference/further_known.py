@@ -7,6 +7,12 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.outputs import Head, Outputs
+from tests.reference.further_density_known import DENSITY_CASES
+from tests.reference.further_ensemble import ENSEMBLE_CASES
+from tests.reference.further_head_known import HEAD_CASES
+from tests.reference.further_incremental import INCREMENTAL_CASES
+from tests.reference.further_sdm import SDM_CASES
+from tests.reference.further_sequences import SEQUENCE_CASES
 from tests.reference.known import Case, features, fixture, floats, tiny_head
 
 __all__ = ["FURTHER_CASES"]
@@ -110,4 +116,14 @@ def head_cases() -> list[Case]:
     return cases
 
 
-FURTHER_CASES: list[Case] = [*logit_cases(), *feature_cases(), *head_cases()]
+FURTHER_CASES: list[Case] = [
+    *logit_cases(),
+    *feature_cases(),
+    *head_cases(),
+    *SDM_CASES,
+    *HEAD_CASES,
+    *SEQUENCE_CASES,
+    *INCREMENTAL_CASES,
+    *ENSEMBLE_CASES,
+    *DENSITY_CASES,
+]

@@ -28,6 +28,7 @@ class Case:
     train: Outputs | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     digits: int = 12
+    validation: Outputs | None = None
 
     def __str__(self) -> str:
         listed = ",".join(f"{k}={v}" for k, v in self.parameters.items() if k != "ground")

@@ -19,7 +19,8 @@ from tests.reference.known import Case, assert_digits, blobs, fixture, floats, t
 
 @pytest.mark.parametrize("case", FURTHER_CASES, ids=str)
 def test_known_answers(case: Case) -> None:
-    score = FURTHER[case.method](case.x, case.train, **case.parameters)
+    held_out = {} if case.validation is None else {"validation": case.validation}
+    score = FURTHER[case.method](case.x, case.train, **held_out, **case.parameters)
     assert score.dtype == np.float64
     assert_digits(score, case.score, case.digits)
 
@@ -56,17 +57,25 @@ def test_what_lies_outside_the_image_of_the_head() -> None:
 
 
 def with_members(x: Outputs, rng: np.random.Generator) -> Outputs:
-    """Five members that agree on the first three rows and not on the others."""
+    """Five members and sequences that agree on the first three rows and not on the others."""
     noise = rng.normal(size=(5, len(x), 3)) * np.where(np.arange(len(x)) < 3, 0.1, 6)[:, None]
-    return Outputs(features=x.features, head=x.head, members=floats(x.logits) + noise)
+    tokens = np.where(np.arange(len(x)) < 3, 9.0, 1.0)[:, None, None] * np.eye(4)[[0, 1, 2]]
+    return Outputs(
+        features=x.features,
+        head=x.head,
+        members=floats(x.logits) + noise,
+        token_logits=tokens,
+        token_ids=np.tile(np.arange(3), (len(x), 1)),
+    )
 
 
 # Scores that grow with the norm of the features: away is small for them, large for the others.
 OF_THE_NORM = {"ash_b", "ash_p", "ash_s", "dice", "feature_norm", "gradnorm", "scale", "she", "vra"}
 
 
-# These two see neither size nor place of the features; their own tests say which way is up.
-OF_THE_SHAPE = {"logit_signature", "standardized_logit"}
+# These see neither size nor place of the features, or not in these rows; their own tests say
+# which way is up.
+OF_THE_SHAPE = {"logit_signature", "nac", "standardized_logit"}
 
 
 @pytest.mark.parametrize("method", sorted(set(FURTHER) - OF_THE_SHAPE))

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
 import types
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ood_toolkit.errors import BadParameter
+from ood_toolkit.errors import BadParameter, UnknownName
 
-__all__ = ["Parameter", "checked", "parameters_of", "require", "require_percentile"]
+__all__ = [
+    "Parameter",
+    "checked",
+    "checked_values",
+    "parameters_of",
+    "require",
+    "require_percentile",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,8 @@ def _alternatives(hint: Any) -> tuple[tuple[type, ...], tuple[Any, ...]]:
     if get_origin(hint) in (Union, types.UnionType):
         parts = [_alternatives(part) for part in get_args(hint)]
         return sum((p[0] for p in parts), ()), sum((p[1] for p in parts), ())
+    if get_origin(hint) is Sequence:
+        return (list,), ()
     return (get_origin(hint) or hint,), ()
 
 
@@ -73,11 +84,35 @@ def checked(method: str, parameter: Parameter, value: Any) -> Any:
         for kind in parameter.types:
             if kind is float and isinstance(reading, int | float) and type(reading) is not bool:
                 return float(reading)
-            if kind is tuple and isinstance(reading, list | tuple):
+            if kind in (tuple, list) and isinstance(reading, list | tuple):
                 return _frozen(reading)
             if type(reading) is kind:
                 return reading
     raise BadParameter(f"{method}.{parameter.name} takes {parameter.kind}, got {value!r}")
+
+
+def checked_values(
+    method: str, known: Iterable[Parameter], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The given values in the types of the known parameters.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such parameter; the message suggests the nearest.
+    BadParameter
+        If no reading of a value is one its parameter takes.
+    """
+    by_name = {parameter.name: parameter for parameter in known}
+    values = {}
+    for key, value in given.items():
+        if key not in by_name:
+            near = difflib.get_close_matches(key, by_name, n=1, cutoff=0.5)
+            listed = ", ".join(by_name) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"it takes: {listed}"
+            raise UnknownName(f"{method} has no parameter {key!r}; {hint}")
+        values[key] = checked(method, by_name[key], value)
+    return values
 
 
 def _frozen(value: Any) -> Any:

@@ -1,0 +1,154 @@
+"""`ood-toolkit extract`: run a model over data and write an outputs file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rich_click as click
+
+from .console import print_facts, print_json, progress
+from .options import json_option, talk_options, talking
+
+__all__ = ["extract"]
+
+
+@click.command()
+@click.option(
+    "--model",
+    metavar="SPEC",
+    required=True,
+    help="package.module:name of a model or a function that builds it, or onnx:FILE.",
+)
+@click.option("--weights", metavar="FILE", help=".safetensors or .pt file of the model's tensors.")
+@click.option(
+    "--data",
+    metavar="SPEC",
+    required=True,
+    help="imagefolder:DIR, cifar10:DIR, npz:FILE or hf:DIR.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    help="An outputs file, or a folder of shards, which an interrupted run continues.",
+)
+@click.option("--head", metavar="NAME", help="The last linear layer, where it is not found.")
+@click.option("--features", metavar="NAME", help="The module whose output are the features.")
+@click.option(
+    "--layer", "layers", metavar="NAME", multiple=True, help="Keep this layer too; repeatable."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--device", metavar="NAME", help="Where the model runs, such as cuda:0.")
+@click.option("--size", type=click.IntRange(1), help="Scale the shorter side and cut the middle.")
+@click.option("--channels", type=click.Choice(["1", "3"]), help="Make images grey or colour.")
+@click.option("--mean", metavar="A,B,C", default="0", help="Subtracted from values in [0, 1].")
+@click.option("--std", metavar="A,B,C", default="1", help="Divided into them.")
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), default="test", help="Part of cifar10 or hf."
+)
+@click.option("--shard-rows", type=click.IntRange(1), default=10_000, show_default=True)
+@json_option
+@talk_options
+def extract(
+    model: str,
+    weights: str | None,
+    data: str,
+    output: str,
+    head: str | None,
+    features: str | None,
+    layers: tuple[str, ...],
+    batch_size: int,
+    device: str | None,
+    size: int | None,
+    channels: str | None,
+    mean: str,
+    std: str,
+    split: str,
+    shard_rows: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Run a PyTorch or ONNX classifier over data and write what it says.
+
+    The model's code is imported and run: use models that you trust.
+    """
+    from ood_toolkit.io import refuse_same_file
+    from ood_toolkit.models.images import Preparation
+    from ood_toolkit.models.sources import open_inputs
+
+    with talking(quiet, verbose):
+        wanted = Preparation(size, int(channels) if channels else None, *map(_numbers, (mean, std)))
+        source = open_inputs(data, wanted, batch_size=batch_size, split=split)
+        given = [weights or "", data.partition(":")[2]]
+        refuse_same_file(output, [path for path in given if os.path.isfile(path)])
+        run = _runner(model, weights, device, head, features, layers)
+        with _rows(source.rows, quiet) as told:
+            record = run(source, to=output, shard_rows=shard_rows, progress=told)
+    document: dict[str, Any] = {
+        "output": output,
+        "rows": len(record),
+        "classes": record.classes,
+        "parts": sorted(record.has()),
+    }
+    if record.features is not None:
+        document["features"] = int(record.features.shape[1])
+    if record.labels is not None and record.logits is not None:
+        document["accuracy"] = float((record.logits.argmax(1) == record.labels).mean())
+    if source.class_names:
+        document["class_names"] = list(source.class_names)
+    if as_json:
+        print_json(document)
+    elif not quiet:
+        print_facts(document)
+
+
+def _runner(
+    model: str,
+    weights: str | None,
+    device: str | None,
+    head: str | None,
+    features: str | None,
+    layers: tuple[str, ...],
+) -> Callable[..., Any]:
+    """What runs a source: the `outputs` of a wrapped model or of an ONNX file."""
+    kind, colon, path = model.partition(":")
+    if kind == "onnx" and colon:
+        from ood_toolkit.models.onnx_session import OnnxClassifier
+
+        given = {"--weights": weights, "--device": device, "--head": head, "--features": features}
+        for option, value in {**given, "--layer": layers or None}.items():
+            if value is not None:
+                raise click.UsageError(f"{option} does not go with an ONNX file")
+        return OnnxClassifier(path).outputs
+    from ood_toolkit.models import wrap
+    from ood_toolkit.models.specs import build_model
+
+    built = build_model(model, weights, device)
+    return wrap(built, head=head, features=features, layers=layers).outputs
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.UsageError(f"expected numbers with commas between them, got {text}") from None
+
+
+@contextmanager
+def _rows(rows: int, quiet: bool) -> Iterator[Callable[[int, int | None], None] | bool]:
+    """A bar of rows on a terminal."""
+    with progress(rows, quiet=quiet) as step:
+        before = 0
+
+        def told(done: int, total: int | None) -> None:
+            nonlocal before
+            for _ in range(done - before):
+                step("rows")
+            before = done
+
+        yield told

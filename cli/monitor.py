@@ -1,0 +1,83 @@
+"""`ood-toolkit monitor`: say when a stream has stopped to look in-distribution."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from .console import print_facts, print_json
+from .options import FileOptions, file_options, json_option, talk_options, talking
+
+__all__ = ["monitor"]
+
+ALARM = 1
+"""Exit status of a check that failed."""
+
+
+@click.command()
+@click.argument("inputs", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--detector", metavar="DETECTOR", required=True, help="With a threshold, as `fit` saves it."
+)
+@click.option(
+    "--false-alarm",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Chance of any alarm while all rows are in-distribution.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Of the chance that breaks ties."
+)
+@file_options
+@json_option
+@talk_options
+def monitor(
+    inputs: tuple[str, ...],
+    detector: str,
+    false_alarm: float,
+    seed: int,
+    files: FileOptions,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Watch the rows of FILEs in order; exit with status 1 when they no longer look like ID.
+
+    Rows are compared with the held-out rows behind the detector's threshold, and with each
+    other.  The alarm is a sequential test: however long the stream, it comes by chance no
+    oftener than --false-alarm.
+    """
+    import numpy as np
+
+    from ood_toolkit.decision import Monitor
+    from ood_toolkit.detectors.persistence import read_scorer
+    from ood_toolkit.errors import DataError
+    from ood_toolkit.evaluation.records import plain
+
+    with talking(quiet, verbose):
+        saved = read_scorer(detector)
+        if saved.id_scores.size == 0:
+            raise DataError(
+                detector, "threshold", "there is none; `ood-toolkit threshold` sets one"
+            )
+        scores = [saved.scorer.score(files.load(name, labels=False)) for name in inputs]
+        report = Monitor(saved.id_scores, false_alarm, seed).watch(np.concatenate(scores))
+    ends = np.cumsum([len(part) for part in scores])
+    document = {
+        "method": saved.scorer.name,
+        "rows": int(ends[-1]),
+        "false_alarm": false_alarm,
+        "alarm": report.alarm >= 0,
+        "evidence": float(report.evidence.max(initial=1.0)),
+        "needed": 1.0 / false_alarm,
+    }
+    if report.alarm >= 0:
+        number = int(np.searchsorted(ends, report.alarm, side="right"))
+        document["file"] = inputs[number]
+        document["row"] = report.alarm - (int(ends[number - 1]) if number else 0)
+    if as_json:
+        print_json(plain(document))
+    elif not quiet:
+        print_facts(plain(document))
+    if report.alarm >= 0:
+        raise click.exceptions.Exit(ALARM)

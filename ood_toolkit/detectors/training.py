@@ -1,0 +1,60 @@
+"""Training features, checked and stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ood_toolkit.chunks import feature_chunks, located
+from ood_toolkit.errors import InputError
+from ood_toolkit.outputs import Array, Outputs
+
+__all__ = ["feature_matrix", "groups_of_features", "training_features"]
+
+
+def training_features(name: str, train: Outputs | None) -> Outputs:
+    """The training record, which has rows of features.
+
+    Raises
+    ------
+    InputError
+        If there is no record, or no features or no row in it.
+    """
+    if train is None or train.features is None:
+        raise InputError(f"{name} needs training outputs with features")
+    if len(train) == 0:
+        raise InputError(located(train, f"{name} cannot be fitted on zero rows"))
+    return train
+
+
+def feature_matrix(x: Outputs, *, dtype: Any = None, unit_length: bool = False) -> Array:
+    """Checked features as one contiguous matrix, normalised in float64 where asked.
+
+    Without a `dtype`, float64 features stay so and all others become float32.
+    """
+    assert x.features is not None
+    if dtype is None:
+        dtype = np.float64 if x.features.dtype == np.float64 else np.float32
+    matrix = np.empty(x.features.shape, dtype=dtype)
+    for part, chunk in feature_chunks(x, unit_length=unit_length):
+        matrix[part] = chunk
+    return matrix
+
+
+def groups_of_features(
+    x: Outputs, groups: Iterable[Array], *, unit_length: bool = False
+) -> Iterator[Outputs]:
+    """One record of features for each array of row numbers, made when it is asked for.
+
+    Raises
+    ------
+    InputError
+        Naming the first bad row of `x`, before any group is made.
+    """
+    assert x.features is not None
+    for _ in feature_chunks(x, unit_length=unit_length):
+        pass
+    for at in groups:
+        yield Outputs(features=x.features[at])
