@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := demo-results
 
-.PHONY: demo test lint format generated docs bench peers data clean
+.PHONY: demo test lint format generated docs bench peers cases data clean
 
 demo: $(VENV)/.installed  ## install without torch, run the demo benchmark
 	@mkdir -p $(RESULTS)
@@ -30,12 +30,12 @@ docs: $(VENV)/.installed-docs generated
 	$(BIN)/sphinx-build -E -W --keep-going -b html docs docs/_build/html
 
 PEERS := .venv-peers
-DATA ?= $(OOD_TOOLKIT_DATA)/cifar10_resnet20
+DATA ?= $(addprefix $(OOD_TOOLKIT_DATA)/,cifar10_resnet20 clinc150_minilm)
 SUBJECTS ?=
 bench: $(PEERS)/.installed  ## time everything against the peers; SUBJECTS="energy ranking" for some
 	$(PEERS)/bin/python -m benchmarks $(SUBJECTS)
 
-peers: $(PEERS)/.installed  ## compare scores with pytorch-ood on the arrays in DATA
+peers: $(PEERS)/.installed  ## compare scores with pytorch-ood on the arrays in DATA, for docs/peers.md
 	$(PEERS)/bin/python -m benchmarks.pytorch_ood $(DATA)
 
 $(PEERS)/.installed: pyproject.toml constraints.txt
@@ -44,6 +44,9 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 	  jax matplotlib mpmath threadpoolctl
 	$(PEERS)/bin/python -m pip install --quiet --no-deps pytorch-ood==0.4.0 torchvision pillow
 	@touch $@
+
+cases: $(VENV)/.installed-test  ## every method on every open case of OOD_TOOLKIT_DATA
+	$(BIN)/python -m benchmarks.open_cases $(OOD_TOOLKIT_DATA)
 
 data: $(VENV)/.installed-test  ## retrain the shipped networks and compare with what ships
 	$(BIN)/python -m data.build.digits --check

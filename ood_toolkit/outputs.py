@@ -226,11 +226,7 @@ class Outputs:
 
     def _row_arrays(self) -> list[tuple[str, Array]]:
         """Name and array of everything whose first axis counts rows."""
-        named = [
-            (f.name, getattr(self, f.name))
-            for f in fields(self)
-            if f.name not in ("layers", "head", "members", "source")
-        ]
+        named = [(name, getattr(self, name)) for name in _BY_ROWS]
         named += [(f"layers/{name}", array) for name, array in self.layers.items()]
         return [(name, array) for name, array in named if array is not None]
 
@@ -267,3 +263,8 @@ class Outputs:
         if self.members is not None:
             changed["members"] = self.members[:, index]
         return replace(self, **changed)
+
+
+_BY_ROWS = tuple(
+    f.name for f in fields(Outputs) if f.name not in ("layers", "head", "members", "source")
+)

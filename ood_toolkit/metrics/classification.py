@@ -8,7 +8,7 @@ import numpy as np
 
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.rows import row_statistics
-from ood_toolkit.kernels.statistics import log_sum_exp
+from ood_toolkit.kernels.statistics import LARGEST, excess
 from ood_toolkit.metrics.inputs import (
     as_classes,
     as_flags,
@@ -86,12 +86,12 @@ def nll(logits: Any, labels: Any) -> float:
     known = as_labels(labels, *z.shape)
     if known.size == 0:
         return undefined("NLL", "there are no rows")
-    statistic = log_sum_exp()
-    found = row_statistics(z, (statistic,))
+    found = row_statistics(z, (LARGEST, excess()))
     if found.first_bad >= 0:
         raise InputError(f"logits: row {found.first_bad} holds NaN or +inf, or only -inf")
     true = np.take_along_axis(z, known[:, None], axis=1)[:, 0].astype(np.float64)
-    return float(np.mean(found[statistic] - true))
+    # log-sum-exp less the true logit, but exact near 0
+    return float(np.mean(found[excess()] + (found[LARGEST] - true)))
 
 
 def brier(probabilities: Any, labels: Any) -> float:

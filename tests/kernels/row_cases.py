@@ -57,7 +57,7 @@ def agree(found: float, exact: float, statistic: Statistic, dtype: np.dtype) -> 
     if statistic in EXACT or not np.isfinite(exact):
         return found == exact
     double = dtype == np.float64
-    relative = 1e-10 if double else 2e-6
+    relative = 1e-13 if double else 5 * 2.0**-23
     absolute = np.finfo(np.float64).tiny
     if statistic == NONUNIFORMITY:  # a sum of differences from 1 / C
         absolute = 1e-15 if double else 4e-7

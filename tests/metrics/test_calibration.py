@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -156,16 +157,19 @@ def test_smooth_error_of_the_extremes():
     assert metrics.smooth_calibration_error(p, labels) == pytest.approx(0.0, abs=1e-8)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+# logits shorter than float64 are exponentiated in float32
+ROUNDING = {np.float16: 4 * 2.0**-23, np.float32: 4 * 2.0**-23, np.float64: CLOSE}
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
 def test_proper_scores_equal_scikit_learn(dtype):
     logits, _, labels = sample(200, 5, seed=3)
     logits = logits.astype(dtype)
     p = softmax(logits.astype(np.float64))
     expected = log_loss(labels, p, labels=range(5))
-    assert metrics.nll(logits, labels) == pytest.approx(expected, rel=1e-9)
-    assert metrics.nll(logits, labels) == pytest.approx(
-        slow.nll(logits.astype(np.float64).tolist(), labels.tolist()), rel=1e-12
-    )
+    assert metrics.nll(logits, labels) == pytest.approx(expected, rel=ROUNDING[dtype])
+    twin = slow.nll(logits.astype(np.float64).tolist(), labels.tolist())
+    assert metrics.nll(logits, labels) == pytest.approx(twin, rel=ROUNDING[dtype])
     expected = brier_score_loss(labels, p, labels=range(5), scale_by_half=False)
     assert metrics.brier(p, labels) == pytest.approx(expected, rel=1e-12)
     twin = slow.brier(p.tolist(), labels.tolist())
@@ -176,6 +180,8 @@ def test_proper_scores_equal_scikit_learn(dtype):
 
 def test_nll_of_extreme_logits():
     assert metrics.nll([[1e30, -1e30]], [0]) == 0.0
+    small = metrics.nll(np.array([[30.0, 0.0]], np.float32), [0])
+    assert small == pytest.approx(math.exp(-30), rel=4 * 2.0**-23)
     assert metrics.nll([[1e30, -1e30]], [1]) == pytest.approx(2e30)
     assert metrics.nll([[0.0, 0.0, -np.inf]], [0]) == pytest.approx(math.log(2))
     assert metrics.nll([[0.0, 0.0, -np.inf]], [2]) == math.inf
@@ -241,3 +247,81 @@ def test_no_rows():
         with pytest.warns(ToolkitWarning, match="there are no rows"):
             assert math.isnan(call(p, labels))
     assert metrics.reliability([], []).rows.sum() == 0
+
+
+# Brier's parts, and intervals
+
+
+@pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
+@pytest.mark.parametrize("bins", [1, 5, 15])
+def test_the_parts_of_the_brier_score(bins, binning):
+    _, p, labels = sample(150, 3, seed=bins)
+    found = metrics.brier_decomposition(p, labels, bins, binning)
+    expected = np.zeros(4)
+    for c in range(3):
+        column, hits = p[:, c].tolist(), (labels == c).tolist()
+        edges = slow.even_edges(bins) if binning == "equal_width" else slow.mass_edges(column, bins)
+        base = sum(hits) / 150
+        for i, (low, high) in enumerate(itertools.pairwise(edges)):
+            at = [k for k in range(150) if (low < column[k] or i == 0) and column[k] <= high]
+            if not at:
+                continue
+            mean = sum(column[k] for k in at) / len(at)
+            frequency = sum(hits[k] for k in at) / len(at)
+            spread = sum((column[k] - mean) ** 2 for k in at)
+            along = sum((column[k] - mean) * (hits[k] - frequency) for k in at)
+            expected += np.array([
+                len(at) * (mean - frequency) ** 2,
+                len(at) * (frequency - base) ** 2,
+                0.0,
+                spread - 2 * along,
+            ]) / 150  # fmt: skip
+        expected[2] += base * (1 - base)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    total = found.reliability - found.resolution + found.uncertainty + found.within
+    assert total == pytest.approx(metrics.brier(p, labels), abs=1e-12)
+
+
+def test_one_bin_for_each_probability_hides_nothing():
+    p, labels = binary([0.5, 0.75, 0.75, 1.0] * 10, [True, False, True, True] * 10)
+    assert metrics.brier_decomposition(p, labels, 20).within == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_interval_of_a_mean_is_the_normal_one():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=2000)
+    low, high = metrics.metric_interval(np.mean, values, resamples=2000)
+    error = values.std() / np.sqrt(2000)
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+    assert metrics.metric_interval(np.mean, values) == metrics.metric_interval(np.mean, values)
+
+
+def test_intervals_of_calibration_metrics_hold_them():
+    logits, p, labels = sample(300, 4, seed=9)
+    for metric in (metrics.nll, metrics.brier, metrics.debiased_calibration_error):
+        arrays = (logits if metric is metrics.nll else p, labels)
+        low, high = metrics.metric_interval(metric, *arrays, resamples=200, level=0.9)
+        assert low < metric(*arrays) < high
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"resamples": 0}, "resamples is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"level": 1.0}, "level is 1"),
+    ],
+)
+def test_wrong_requests_for_an_interval(options, match):
+    with pytest.raises(InputError, match=match):
+        metrics.metric_interval(np.mean, np.ones(3), **options)
+    with pytest.raises(InputError, match="one number of rows"):
+        metrics.metric_interval(metrics.brier, UNIFORM, [0, 1])
+
+
+def test_an_interval_without_rows():
+    with pytest.warns(ToolkitWarning, match="there are no rows"):
+        assert math.isnan(metrics.metric_interval(np.mean, []).low)
+    with pytest.warns(ToolkitWarning, match="there are no rows"):
+        assert math.isnan(metrics.brier_decomposition(np.empty((0, 3)), []).within)
