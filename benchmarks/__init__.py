@@ -1,0 +1,1 @@
+"""Timings against peers and against the machine's own limits: `python -m benchmarks`."""

@@ -1,105 +1,115 @@
 """Rank agreement with pytorch-ood 0.4.0 on the same arrays.
 
-    python -m benchmarks.pytorch_ood FOLDER
+    python -m benchmarks.pytorch_ood FOLDER ... [--only METHOD ...]
 
-FOLDER holds train.npz, id_test.npz, head.npz and ood_*.npz, as the CIFAR-10 case of the test
-data does.  Runs in the environment that `make peers` builds; pytorch-ood is no dependency.
-Prints Spearman's correlation of the scores of all test rows, the difference in AUROC, the
-share of tied rows on both sides, and, for the peer's logit scores, the correlation when it is
-given float64 logits: where that is 1, the difference is its float32 softmax saturating.  Its
-GEN also replaces probabilities below 1e-7, which changes ranks in any type.
+A FOLDER holds train.npz, id_test.npz, head.npz, ood_*.npz, and id_val.npz if there are held-out
+rows.  Runs in the environment that `make peers` builds; pytorch-ood is no dependency.  Writes
+docs/peers.json, of which `python -m docs.generate` makes docs/peers.md, and prints what it
+found: Spearman's correlation of the scores of all test rows; the set of outliers on which the
+AUROC of the two differs most, ours on it and the difference; the share of tied rows on both
+sides; and the correlation when the peer is given float64, where it takes that.  Status 1 says
+that an AUROC differs by more than 0.0005 and no reason is known.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 
 import ood_toolkit as ood
+from benchmarks.peer_folder import Folder, read
+from benchmarks.peer_methods import SHARED, Case, Given, Shared
+from benchmarks.peer_reasons import TOLERANCE, UNKNOWN, reason_for
+from benchmarks.peers import library, limit_threads, versions
 
-# Its torchvision does not import beside a CPU build of torch unless these are declared.
-_operators = torch.library.Library("torchvision", "DEF")
-_operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-_operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+__all__ = ["RESULTS", "compared", "main"]
 
-from pytorch_ood import detector as peer  # noqa: E402
-
-
-def tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array, dtype=np.float32))
+RESULTS = Path(__file__).parents[1] / "docs" / "peers.json"
 
 
-def peer_logit_scores(z: torch.Tensor) -> dict[str, Callable[[], torch.Tensor]]:
-    """Our name of each shared logit method -> what the peer answers."""
-    return {
-        "msp": lambda: peer.MaxSoftmax.score(z),
-        "max_logit": lambda: peer.MaxLogit.score(z),
-        "energy": lambda: peer.EnergyBased.score(z),
-        "entropy": lambda: peer.Entropy.score(z),
-        "gen": lambda: peer.GEN.score(z),
+def compared(name: str, shared: Shared, folder: Folder, peer: Any) -> dict[str, Any]:
+    """What one row of the table says."""
+    rows, origin, case = len(folder.origin), folder.origin, folder.case
+    if 0 < shared.rows < rows:
+        even = np.arange(shared.rows) * rows // shared.rows
+        origin, case = origin[even], Case(case.train, case.x.rows(even), case.held_out)
+    ours = shared.ours(case) if shared.ours else ood.score(case.x, name, train=case.train)[name]
+    theirs = _theirs(shared, peer, case, np.float32)
+    aurocs = [
+        [ood.metrics.auroc(s[origin == 0], s[origin == k + 1]) for s in (ours, theirs)]
+        for k in range(len(folder.names))
+    ]
+    worst = max(range(len(aurocs)), key=lambda k: abs(aurocs[k][0] - aurocs[k][1]))
+    found = {
+        "rows": len(origin),
+        "spearman": _agreement(ours, theirs),
+        "set": folder.names[worst],
+        "auroc": round(aurocs[worst][0], 5),
+        "difference": round(aurocs[worst][0] - aurocs[worst][1], 6),
+        "ties": [round(1 - len(np.unique(s)) / len(s), 4) for s in (ours, theirs)],
     }
+    if shared.wide:
+        found["float64"] = _agreement(ours, _theirs(shared, peer, case, np.float64))
+    return found
 
 
-def peer_scores(train: ood.Outputs, x: ood.Outputs) -> dict[str, Callable[[], torch.Tensor]]:
-    """Our name of each shared method -> what the peer answers (higher = out of distribution)."""
-    f, y = tensor(x.features), torch.from_numpy(train.labels)
-    train_f = tensor(train.features)
-    weight, bias = tensor(train.head.weight), tensor(train.head.bias)
-    react = peer.ReAct(None, lambda maps: maps.flatten(1) @ weight.T + bias)
-    dims = ood.ViM().fit(train).report()["principal"]
-    z = tensor(x.logits)
-    return peer_logit_scores(z) | {
-        "kl_matching": lambda: (
-            peer.KLMatching(None).fit_logits(tensor(train.logits)).predict_logits(z)
-        ),
-        "mahalanobis": lambda: peer.Mahalanobis(None).fit_features(train_f, y).predict_features(f),
-        "relative_mahalanobis": lambda: peer.RMD(None).fit_features(train_f, y).predict_features(f),
-        "knn": lambda: peer.KNN(None, k=50).fit_features(train_f, y).predict_features(f),
-        "vim": lambda: (
-            peer.ViM(None, dims, weight, bias).fit_features(train_f, y).predict_features(f)
-        ),
-        "react": lambda: react.fit_feature_maps(train_f[:, :, None, None], y).predict_feature_maps(
-            f[:, :, None, None]
-        ),
-    }
+def _theirs(shared: Shared, peer: Any, case: Case, dtype: type) -> np.ndarray:
+    """The peer's scores, turned to our sign."""
+    answer = -shared.answer(peer, Given.of(case, dtype)).detach().double().numpy()
+    if not np.isfinite(answer).all():
+        raise SystemExit(f"{shared.peer}: a score is not finite")
+    return np.asarray(answer)
 
 
-def main(folder: str) -> int:
-    root = Path(folder)
-    head = str(root / "head.npz")
-    train = ood.load(root / "train.npz", head=head)
-    test = ood.load(root / "id_test.npz", head=head)
-    sets = [ood.load(p, head=head, labels=False) for p in sorted(root.glob("ood_*.npz"))]
-    x = ood.Outputs(
-        logits=np.concatenate([s.logits for s in (test, *sets)]),
-        features=np.concatenate([s.features for s in (test, *sets)]),
-        head=test.head,
+def _agreement(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return round(float(spearmanr(ours, theirs).statistic), 7)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare, write, print; the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    peers = peer_scores(train, x)
-    ours = ood.score(x, list(peers), train=train)
-    print(f"{len(test)} in-distribution rows, {len(x) - len(test)} others")
-    wide = peer_logit_scores(torch.from_numpy(x.logits.astype(np.float64)))
-    heads = ("Spearman", "AUROC ours", "difference", "ties ours", "ties peer", "float64")
-    print(f"{'method':<22}" + "".join(f"{h:>12}" for h in heads))
-    for name, answer in peers.items():
-        theirs = -answer().double().numpy()
-        rho = float(spearmanr(ours[name], theirs).statistic)
-        aurocs = [ood.metrics.auroc(s[: len(test)], s[len(test) :]) for s in (ours[name], theirs)]
-        ties = [1 - len(np.unique(s)) / len(s) for s in (ours[name], theirs)]
-        again = ""
-        if name in wide:
-            again = f"{spearmanr(ours[name], -wide[name]().numpy()).statistic:12.7f}"
-        print(
-            f"{name:<22}{rho:>12.7f}{aurocs[0]:>12.5f}{aurocs[0] - aurocs[1]:>12.6f}"
-            f"{ties[0]:>12.4f}{ties[1]:>12.4f}{again}"
-        )
-    return 0
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--only", nargs="+", metavar="METHOD", choices=SHARED,
+                        help="leave the other rows as they were")  # fmt: skip
+    chosen = parser.parse_args(arguments)
+    limit_threads()
+    peer = library("pytorch_ood").detector
+    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cases": {}}
+    cases, unexplained = dict(old["cases"]), []
+    for root in chosen.folders:
+        folder = read(root)
+        found = dict(cases.get(root.name, {}).get("methods", {})) if chosen.only else {}
+        sizes = np.bincount(folder.origin).tolist()
+        print(f"{root.name}: " + ", ".join(
+            f"{n} {name}" for n, name in zip(sizes, ["id_test", *folder.names], strict=True)
+        ))  # fmt: skip
+        for name in chosen.only or SHARED:
+            started = time.perf_counter()
+            row = found[name] = compared(name, SHARED[name], folder, peer)
+            if reason_for(name, row["difference"]) == UNKNOWN:
+                unexplained.append(f"{root.name}: {name}")
+            print(f"  {name:<24}{row['spearman']:>10.6f} {row['set']:<9}{row['auroc']:.5f}"
+                  f"{row['difference']:>+11.6f}  {row.get('float64', '')}"
+                  f"  {time.perf_counter() - started:.0f} s", flush=True)  # fmt: skip
+        cases[root.name] = {
+            "sets": dict(zip(["id_test", *folder.names], sizes, strict=True)),
+            "methods": {name: found[name] for name in SHARED if name in found},
+        }
+    document = {"versions": versions(), "cases": cases}
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for name in unexplained:
+        print(f"{name}: differs by more than {TOLERANCE} and no reason is known", file=sys.stderr)
+    return int(bool(unexplained))
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

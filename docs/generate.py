@@ -1,4 +1,4 @@
-"""Write every file that is derived from the catalogue and from the docstrings.
+"""Write every file that is derived from the catalogue, the docstrings and the benchmarks.
 
 `python -m docs.generate` writes them; with `--check` it writes nothing, names the files that
 are out of date, and leaves with status 1 if there are any.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from docs.exports import exports
 from docs.methods_page import methods_page, names_module, readme
+from docs.peers_page import peers_page
+from docs.performance_page import performance_page
 from docs.reference_pages import reference_pages
 
 __all__ = ["ROOT", "derived", "main"]
@@ -25,6 +27,8 @@ def derived() -> dict[Path, str]:
     """What each derived file should hold, by its path from the root of the checkout."""
     files = {
         Path("docs/methods.md"): methods_page(),
+        Path("docs/performance.md"): performance_page(),
+        Path("docs/peers.md"): peers_page(),
         Path("cli/names.py"): names_module(),
         Path("README.md"): readme((ROOT / "README.md").read_text(encoding="utf-8")),
     }
