@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ood_toolkit.decision.guarantees import guaranteed_rank
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.metrics.inputs import least_count
 from ood_toolkit.outputs import Array
@@ -27,6 +28,8 @@ class Threshold:
         Share of the in-distribution scores that had to be accepted.
     id_scores : (N,) array of float64
         The in-distribution scores it was set on, ascending.
+    delta : float or None
+        How often its guarantee may fail; None where it has none.
 
     Examples
     --------
@@ -43,6 +46,7 @@ class Threshold:
     value: float
     tpr: float
     id_scores: Array
+    delta: float | None = None
 
     @classmethod
     def at_tpr(cls, id_scores: Array, tpr: float = 0.95) -> Threshold:
@@ -57,11 +61,33 @@ class Threshold:
         """
         if not 0.0 < tpr <= 1.0:
             raise BadParameter(f"tpr must lie in (0, 1], got {tpr}")
-        ordered = np.sort(np.asarray(id_scores, dtype=np.float64))
-        if ordered.size == 0 or np.isnan(ordered[-1]):
-            raise InputError("a threshold needs in-distribution scores, none of them NaN")
+        ordered = _ascending(id_scores)
         accepted = least_count(tpr, ordered.size)
         return cls(float(ordered[ordered.size - accepted]), tpr, ordered)
+
+    @classmethod
+    def guaranteed(cls, id_scores: Array, tpr: float = 0.95, delta: float = 0.05) -> Threshold:
+        """The largest threshold that accepts `tpr` of new rows with confidence 1 - `delta`.
+
+        For in-distribution rows drawn independently, P(rate of acceptance >= tpr) >= 1 - delta
+        over the draw of the scores; exact for scores without ties, else on the safe side.
+
+        Raises
+        ------
+        BadParameter
+            If `tpr` or `delta` is not in (0, 1).
+        InputError
+            If a score is NaN, or there are too few; the message says how many it takes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Threshold.guaranteed(np.arange(1000.0), tpr=0.95, delta=0.05).value
+        38.0
+        """
+        rank = guaranteed_rank(int(np.size(id_scores)), tpr, delta)
+        ordered = _ascending(id_scores)
+        return cls(float(ordered[rank - 1]), tpr, ordered, delta)
 
     def accept(self, scores: Array, /) -> Array:
         """Whether each score reaches the threshold.  (N,) -> (N,) bool."""
@@ -79,9 +105,23 @@ class Threshold:
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready description, without the scores."""
-        return {"value": self.value, "tpr": self.tpr, "rows": int(self.id_scores.size)}
+        facts = {"value": self.value, "tpr": self.tpr, "rows": int(self.id_scores.size)}
+        return facts if self.delta is None else {**facts, "guarantee": True, "delta": self.delta}
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any], id_scores: Array) -> Threshold:
         """The threshold that `facts` and the scores describe."""
-        return cls(float(facts["value"]), float(facts["tpr"]), id_scores)
+        delta = facts.get("delta")
+        return cls(
+            float(facts["value"]),
+            float(facts["tpr"]),
+            id_scores,
+            None if delta is None else float(delta),
+        )
+
+
+def _ascending(id_scores: Array) -> Array:
+    ordered: Array = np.sort(np.asarray(id_scores, dtype=np.float64))
+    if ordered.size == 0 or np.isnan(ordered[-1]):
+        raise InputError("a threshold needs in-distribution scores, none of them NaN")
+    return ordered

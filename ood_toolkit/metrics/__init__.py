@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ood_toolkit.metrics.binless import ks_calibration_error, smooth_calibration_error
+from ood_toolkit.metrics.bootstrap import metric_interval
 from ood_toolkit.metrics.calibration import (
     classwise_calibration_error,
     debiased_calibration_error,
@@ -10,6 +11,7 @@ from ood_toolkit.metrics.calibration import (
     maximum_calibration_error,
 )
 from ood_toolkit.metrics.classification import accuracy, brier, nll, top_label_brier
+from ood_toolkit.metrics.decomposition import BrierParts, brier_decomposition
 from ood_toolkit.metrics.detection import (
     aupr_in,
     aupr_out,
@@ -46,6 +48,7 @@ __all__ = [
     "AUPR_ESTIMATORS",
     "AurocDifference",
     "BINNINGS",
+    "BrierParts",
     "ErrorDetection",
     "FPR_RULES",
     "Interval",
@@ -65,6 +68,7 @@ __all__ = [
     "autc",
     "bootstrap_intervals",
     "brier",
+    "brier_decomposition",
     "ccr_at_fpr",
     "classwise_calibration_error",
     "coverage_at_risk",
@@ -77,6 +81,7 @@ __all__ = [
     "fpr_at_tpr",
     "ks_calibration_error",
     "maximum_calibration_error",
+    "metric_interval",
     "nll",
     "oscr",
     "reliability",

@@ -1,0 +1,129 @@
+"""Fitted calibrators as `.safetensors` files, in the format of detector files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ood_toolkit.calibration.base import FittedCalibrator
+from ood_toolkit.calibration.registry import make_calibrator, method_of_calibrator, values_of
+from ood_toolkit.errors import DataError
+from ood_toolkit.io.fitted import FittedKind, read_fitted, refusing_damage, write_fitted
+
+__all__ = ["SavedCalibrator", "load_calibrator", "read_calibrator", "save_calibrator"]
+
+_CALIBRATOR = FittedKind(
+    noun="calibrator",
+    root="calibrator",
+    made_by="ood-toolkit calibrate",
+    types=lambda: FittedCalibrator.kinds,
+    describe=lambda value: (method_of_calibrator(value).name, values_of(value)),
+    make=make_calibrator,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCalibrator:
+    """What a calibrator file holds.
+
+    Attributes
+    ----------
+    calibrator : FittedCalibrator
+        Ready to apply.
+    fitted_on : mapping
+        Origin, number of rows and sha256 of the validation file, as far as known.
+    toolkit : str
+        Version of the toolkit that wrote the file.
+    """
+
+    calibrator: FittedCalibrator
+    fitted_on: Mapping[str, Any]
+    toolkit: str
+
+
+def save_calibrator(
+    calibrator: FittedCalibrator,
+    path: str | os.PathLike[str],
+    *,
+    fitted_on: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a fitted calibrator, replacing the file at once or not at all.
+
+    Parameters
+    ----------
+    calibrator : FittedCalibrator
+        What to save.
+    path : path-like
+        Must end in `.safetensors`.
+    fitted_on : mapping, optional
+        JSON-ready facts about the validation data.
+
+    Raises
+    ------
+    DataError
+        If the name has another suffix or the folder cannot be written.
+    """
+    metadata = {
+        "method": calibrator.name,
+        "parameters": values_of(calibrator.calibrator),
+        "classes": calibrator.classes,
+        "dims": calibrator.dims,
+        "threshold": None,
+        "fitted_on": dict(fitted_on or {}),
+    }
+    write_fitted(path, calibrator, _CALIBRATOR, metadata)
+
+
+def load_calibrator(path: str | os.PathLike[str]) -> FittedCalibrator:
+    """Read a fitted calibrator back; it gives the same bits as the one that was saved.
+
+    Parameters
+    ----------
+    path : path-like
+        A calibrator file, as `save` and `ood-toolkit calibrate` write it.
+
+    Returns
+    -------
+    FittedCalibrator
+        Ready to apply.
+
+    Raises
+    ------
+    DataError
+        If the file is not a calibrator file of this toolkit, of a later format, or damaged.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from ood_toolkit import Sparsemax
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "sparsemax.safetensors")
+    ...     Sparsemax().fit().save(path)
+    ...     load_calibrator(path).calibrator
+    Sparsemax()
+    """
+    return read_calibrator(path).calibrator
+
+
+def read_calibrator(path: str | os.PathLike[str]) -> SavedCalibrator:
+    """Read a calibrator file with its provenance.
+
+    Raises
+    ------
+    DataError
+        If the file is not a calibrator file of this toolkit, of a later format, or damaged.
+    """
+    name = os.fspath(path)
+    stored = read_fitted(name, _CALIBRATOR)
+    fitted, text = stored.fitted, stored.text
+    with refusing_damage(name, _CALIBRATOR):
+        if not isinstance(fitted, FittedCalibrator):
+            raise DataError(name, "calibrator", "is not a calibrator")
+        if fitted.name != text["method"]:
+            raise DataError(
+                name, "method", f"says {text['method']} but the arrays are of {fitted.name}"
+            )
+        return SavedCalibrator(fitted, json.loads(text["fitted_on"]), text["toolkit"])

@@ -1,0 +1,300 @@
+"""Conformal prediction sets: the classes that cannot be ruled out, with a coverage promise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ood_toolkit.chunks import located, probability_chunks
+from ood_toolkit.errors import InputError
+from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import require
+
+__all__ = [
+    "ConformalSets",
+    "FittedSets",
+    "SetReport",
+    "conformal_quantile",
+    "nonconformity",
+]
+
+
+def conformal_quantile(scores: Any, alpha: float) -> float:
+    """The ceil((N + 1)(1 - alpha))-th smallest score; infinite where there are too few.
+
+    Parameters
+    ----------
+    scores : (N,) array of float
+        Nonconformity of calibration rows.
+    alpha : float
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        A new exchangeable score is at most this with probability at least 1 - alpha.
+
+    Examples
+    --------
+    >>> conformal_quantile([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], 0.2)
+    0.8
+    """
+    require(0.0 < alpha < 1.0, f"alpha must lie in (0, 1), got {alpha}")
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    # rounding in (1 - alpha)(N + 1) must not take a whole row
+    rank = math.ceil((ordered.size + 1) * (1.0 - alpha) - 1e-12)
+    return float(ordered[rank - 1]) if rank <= ordered.size else math.inf
+
+
+def nonconformity(
+    p: Array,
+    score: str,
+    u: Array,
+    *,
+    penalty: float = 0.0,
+    rank_free: int = 0,
+) -> Array:
+    """How strange each class would be as the label of each row.
+
+    Parameters
+    ----------
+    p : (N, C) array of float64
+        Class probabilities.
+    score : {"lac", "aps", "raps", "saps"}
+        1 - p; the mass of likelier classes and a share 1 - u of the class's own; the same
+        plus `penalty` for each rank beyond `rank_free`; or that with every probability but
+        the largest replaced by `penalty`.
+    u : (N,) array of float64
+        In [0, 1]; 0 for sets that do not depend on chance.
+    penalty : float
+        At least 0.
+    rank_free : int
+        Ranks, counted from 1, without penalty.
+
+    Returns
+    -------
+    (N, C) array of float64
+        Smaller = likelier.
+    """
+    if score == "lac":
+        return np.asarray(1.0 - p)
+    order = np.argsort(-p, axis=1, kind="stable")
+    ordered = np.take_along_axis(p, order, axis=1)
+    rank = np.arange(1, p.shape[1] + 1)
+    if score == "saps":
+        found = np.where(
+            rank == 1,
+            u[:, None] * ordered[:, :1],
+            ordered[:, :1] + penalty * (rank - 2 + u[:, None]),
+        )
+    else:
+        found = np.cumsum(ordered, axis=1) - u[:, None] * ordered
+        if score == "raps":
+            found = found + penalty * np.maximum(0, rank - rank_free)
+    scores = np.empty_like(found)
+    np.put_along_axis(scores, order, found, axis=1)
+    return scores
+
+
+@dataclass(frozen=True)
+class ConformalSets:
+    """Sets of classes that hold the label of a new row with probability at least 1 - alpha.
+
+    Parameters
+    ----------
+    alpha : float
+        In (0, 1): how often the label may lie outside.
+    score : "lac", "aps", "raps" or "saps"
+        What is ranked: the smallest sets on average; sets that adapt to the row; those with
+        a penalty for long ones; those that trust the largest probability only.
+    by_class : bool
+        Whether the promise holds for each true class by itself (Mondrian).
+    randomized : bool
+        Whether sets are drawn by chance where that makes the coverage exact; of no effect
+        on "lac".
+    penalty : float
+        Of "raps" (0.01 is usual) and "saps" (0.2 is usual), at least 0.
+    rank_free : int
+        Ranks without penalty of "raps", at least 0.
+    seed : int
+        Of the chance.
+
+    References
+    ----------
+    Sadinle, Lei & Wasserman, JASA 2019 (lac); Romano, Sesia & Candes, NeurIPS 2020 (aps);
+    Angelopoulos, Bates, Malik & Jordan, ICLR 2021 (raps; their code takes the quantile
+    without the N + 1); Huang, Xi, Zhang, Yao, Qiu & Wei, ICML 2024 (saps).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ood_toolkit import Outputs
+    >>> z = np.log([[0.7, 0.2, 0.1]] * 10)
+    >>> validation = Outputs(logits=z, labels=[0] * 7 + [1, 1, 2])
+    >>> ConformalSets(alpha=0.2).fit(validation).sets(validation)[0]
+    array([ True,  True, False])
+    """
+
+    alpha: float = 0.1
+    score: Literal["lac", "aps", "raps", "saps"] = "lac"
+    by_class: bool = False
+    randomized: bool = True
+    penalty: float = 0.01
+    rank_free: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.alpha < 1.0, f"alpha must lie in (0, 1), got {self.alpha}")
+        known = ("lac", "aps", "raps", "saps")
+        require(self.score in known, f"score is one of {', '.join(known)}, got {self.score!r}")
+        require(self.penalty >= 0.0, f"penalty must be at least 0, got {self.penalty}")
+        require(self.rank_free >= 0, f"rank_free must be at least 0, got {self.rank_free}")
+        require(self.seed >= 0, f"seed must be at least 0, got {self.seed}")
+
+    def fit(self, validation: Outputs) -> FittedSets:
+        """Find the quantile, or one for each class.
+
+        Raises
+        ------
+        InputError
+            If logits or labels are missing or unknown, a row cannot be used, there are no
+            rows, or, by class, naming a class with none.
+        """
+        labels = _labels(validation)
+        scores = self._scores(validation, self.seed)[np.arange(len(labels)), labels]
+        if not self.by_class:
+            quantiles = np.array([conformal_quantile(scores, self.alpha)])
+        else:
+            present = np.bincount(labels, minlength=validation.classes)
+            if not present.all():
+                raise InputError(
+                    located(validation, f"class {int(np.argmin(present))} has no row, and sets "
+                            "by class need every class")
+                )  # fmt: skip
+            quantiles = np.array(
+                [conformal_quantile(scores[labels == c], self.alpha) for c in range(len(present))]
+            )
+        return FittedSets(self, validation.classes, quantiles)
+
+    def _scores(self, x: Outputs, seed: int) -> Array:
+        chance = self.randomized and self.score != "lac"
+        u = np.random.default_rng(seed).random(len(x)) if chance else np.zeros(len(x))
+        found = np.empty((len(x), x.classes))
+        for part, p in probability_chunks(x):
+            found[part] = nonconformity(
+                p, self.score, u[part], penalty=self.penalty, rank_free=self.rank_free
+            )
+        return found
+
+
+class SetReport(NamedTuple):
+    """What prediction sets did on labelled rows.
+
+    Attributes
+    ----------
+    coverage : float
+        Share of rows whose set holds the label.
+    size : float
+        Mean number of classes in a set.
+    singletons : float
+        Share of sets with one class: what a rule that accepts those would accept.
+    singleton_accuracy : float
+        Share of these that hold the label; NaN without any.
+    empty : float
+        Share of empty sets.
+    coverage_by_class : (C,) array of float64
+        NaN for classes without rows.
+    """
+
+    coverage: float
+    size: float
+    singletons: float
+    singleton_accuracy: float
+    empty: float
+    coverage_by_class: Array
+
+
+@dataclass(frozen=True)
+class FittedSets:
+    """Fitted `ConformalSets`.
+
+    Attributes
+    ----------
+    rule : ConformalSets
+        What was fitted.
+    classes : int
+        Classes it was fitted on.
+    quantiles : (1,) or (C,) array of float64
+        Largest nonconformity that stays in a set; infinite where there were too few rows.
+    """
+
+    rule: ConformalSets
+    classes: int
+    quantiles: Array
+
+    def sets(self, x: Outputs) -> Array:
+        """Which classes are in each row's set.
+
+        Parameters
+        ----------
+        x : Outputs
+            With logits.
+
+        Returns
+        -------
+        (N, C) array of bool
+            A set may be empty.
+
+        Raises
+        ------
+        InputError
+            If logits are missing, the classes differ, or a row cannot be used.
+        """
+        if x.logits is None:
+            raise InputError(located(x, "prediction sets need logits"))
+        if x.classes != self.classes:
+            raise InputError(
+                located(x, f"{x.classes} classes, but the sets were fitted on {self.classes}")
+            )
+        # chance of its own, independent of that of the fit
+        scores = self.rule._scores(x, self.rule.seed + 1)
+        return np.asarray(scores <= self.quantiles)
+
+    def report(self, x: Outputs) -> SetReport:
+        """Coverage and size of the sets of labelled rows.
+
+        Raises
+        ------
+        InputError
+            If logits or labels are missing or unknown, or a row cannot be used.
+        """
+        labels = _labels(x)
+        sets = self.sets(x)
+        held = sets[np.arange(len(labels)), labels]
+        size = sets.sum(axis=1)
+        single = size == 1
+        rows = np.bincount(labels, minlength=self.classes)
+        with np.errstate(invalid="ignore"):
+            by_class = np.bincount(labels[held], minlength=self.classes) / rows
+        return SetReport(
+            float(held.mean()),
+            float(size.mean()),
+            float(single.mean()),
+            float(held[single].mean()) if single.any() else math.nan,
+            float((size == 0).mean()),
+            by_class,
+        )
+
+
+def _labels(x: Outputs) -> Array:
+    if x.logits is None or x.labels is None:
+        raise InputError(located(x, "prediction sets need logits and labels to be fitted"))
+    if len(x) == 0:
+        raise InputError(located(x, "prediction sets need labelled rows, there are none"))
+    if (x.labels < 0).any():
+        row = int(np.argmax(x.labels < 0))
+        raise InputError(located(x, f"labels: row {row} is {x.labels[row]} (unknown)"))
+    return x.labels

@@ -1,0 +1,105 @@
+"""A threshold for each predicted class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ood_toolkit.decision.guarantees import rows_needed
+from ood_toolkit.decision.threshold import Threshold
+from ood_toolkit.errors import InputError
+from ood_toolkit.outputs import Array
+
+__all__ = ["ClassThresholds"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassThresholds:
+    """Accept a row when its score reaches the threshold of the class predicted for it.
+
+    Each class then accepts its share of the in-distribution rows predicted as it, where one
+    threshold for all lets easy classes pay for hard ones.
+
+    Parameters
+    ----------
+    thresholds : tuple of Threshold
+        One for each class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores, predicted = np.arange(40.0), np.arange(40) % 2
+    >>> found = ClassThresholds.at_tpr(scores, predicted, 2, tpr=0.9)
+    >>> found.accept(np.array([4.0, 4.0]), np.array([0, 1]))
+    array([ True, False])
+    """
+
+    thresholds: tuple[Threshold, ...]
+
+    @classmethod
+    def at_tpr(
+        cls,
+        id_scores: Array,
+        predictions: Array,
+        classes: int,
+        tpr: float = 0.95,
+        delta: float | None = None,
+    ) -> ClassThresholds:
+        """Set each class's threshold on the in-distribution rows predicted as it.
+
+        Parameters
+        ----------
+        id_scores : (N,) array of float
+            Scores of in-distribution rows.
+        predictions : (N,) array of int
+            Their predicted classes, 0 ... classes - 1.
+        classes : int
+            How many there are.
+        tpr : float
+            As of `Threshold.at_tpr`.
+        delta : float, optional
+            With it, each class's threshold is `Threshold.guaranteed`, for each class by
+            itself.
+
+        Raises
+        ------
+        BadParameter
+            If `tpr` or `delta` is out of range.
+        InputError
+            If the lengths differ, or naming the first class with too few rows.
+        """
+        scores, predicted = np.asarray(id_scores), np.asarray(predictions)
+        if scores.shape != predicted.shape:
+            raise InputError(
+                f"{scores.size} scores but {predicted.size} predictions; each row needs both"
+            )
+        least = 1 if delta is None else rows_needed(tpr, delta)
+        found = []
+        for c in range(classes):
+            own = scores[predicted == c]
+            if own.size < least:
+                raise InputError(
+                    f"class {c}: {own.size} in-distribution rows are predicted as it, its "
+                    f"threshold takes {least}"
+                )
+            found.append(
+                Threshold.at_tpr(own, tpr)
+                if delta is None
+                else Threshold.guaranteed(own, tpr, delta)
+            )
+        return cls(tuple(found))
+
+    def accept(self, scores: Array, predictions: Array, /) -> Array:
+        """Whether each score reaches its class's threshold.  (N,), (N,) -> (N,) bool."""
+        values = np.array([threshold.value for threshold in self.thresholds])
+        return np.asarray(np.asarray(scores) >= values[np.asarray(predictions)])
+
+    def p_value(self, scores: Array, predictions: Array, /) -> Array:
+        """Conformal p-value of each score among the rows of its class.  -> (N,) float64."""
+        given, predicted = np.asarray(scores, dtype=np.float64), np.asarray(predictions)
+        found = np.empty(given.shape)
+        for c, threshold in enumerate(self.thresholds):
+            own = predicted == c
+            found[own] = threshold.p_value(given[own])
+        return found
