@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from docs.exports import exports
+from docs.exports import exports, load_every_detector, places_module
 from docs.methods_page import methods_page, names_module, readme
 from docs.peers_page import peers_page
 from docs.performance_page import performance_page
@@ -20,12 +20,14 @@ from docs.reference_pages import reference_pages
 __all__ = ["ROOT", "derived", "main"]
 
 ROOT = Path(__file__).parents[1]
-EXPORTS = (Path("ood_toolkit/__init__.pyi"), Path("ood_toolkit/detectors/__init__.py"))
+EXPORTS = (Path("ood_toolkit/__init__.pyi"), Path("ood_toolkit/detectors/__init__.pyi"))
 
 
 def derived() -> dict[Path, str]:
     """What each derived file should hold, by its path from the root of the checkout."""
+    load_every_detector()
     files = {
+        Path("ood_toolkit/detectors/places.py"): places_module(),
         Path("docs/methods.md"): methods_page(),
         Path("docs/performance.md"): performance_page(),
         Path("docs/peers.md"): peers_page(),

@@ -111,10 +111,13 @@ def constant_docstring(path: str) -> str:
     module, _, name = path.rpartition(".")
     file = inspect.getsourcefile(importlib.import_module(module))
     assert file is not None
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    stub = Path(file).with_suffix(".pyi")  # of a package whose names are loaded on first use
+    source = stub if stub.exists() else Path(file)
+    tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
-            return constant_docstring(f"{node.module}.{name}")
+            origin = f"{module}.{node.module}" if node.level else node.module
+            return constant_docstring(f"{origin}.{name}")
     for target, following in _assignments(tree):
         if target == name and isinstance(following, ast.Expr):
             text = ast.literal_eval(following.value)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ood_toolkit.detectors import make_detector, registered, sequences
+from ood_toolkit.detectors import make_detector, registered, sequence_scorer
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.outputs import Outputs
 from tests.cases import record
@@ -64,9 +64,9 @@ def test_blocks_of_tokens_change_no_bit(
     name: str, x: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = scored(name, x)
-    monkeypatch.setattr(sequences, "BLOCK_ELEMENTS", 20)
+    monkeypatch.setattr(sequence_scorer, "BLOCK_ELEMENTS", 20)
     assert np.array_equal(scored(name, x), whole)
-    monkeypatch.setattr(sequences, "BLOCK_ELEMENTS", 1)  # less than one token
+    monkeypatch.setattr(sequence_scorer, "BLOCK_ELEMENTS", 1)  # less than one token
     assert np.array_equal(scored(name, x), whole)
 
 
@@ -126,4 +126,4 @@ def test_memory_is_that_of_a_block(name: str) -> None:
     scored(name, x)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 2.2 * 4 * sequences.BLOCK_ELEMENTS < 0.6 * logits.nbytes
+    assert peak < 2.2 * 4 * sequence_scorer.BLOCK_ELEMENTS < 0.6 * logits.nbytes

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from ood_toolkit.detectors.places import PLACES
 from ood_toolkit.errors import BadParameter, UnknownName
 from ood_toolkit.parameters import Parameter, checked_values, parameters_of
 from ood_toolkit.protocols import Detector
@@ -144,7 +146,16 @@ def method(
 
 def registered() -> tuple[Method, ...]:
     """Every method: those from logits first, then from features, then from both and the head."""
+    for module in dict.fromkeys(PLACES.values()):
+        importlib.import_module(module)
     return tuple(sorted(_ROWS.values(), key=lambda row: (_FAMILIES.index(row.family), row.name)))
+
+
+def _row(name: str) -> Method | None:
+    """The row of a method, whose module is loaded if that has not been done; or None."""
+    if name not in _ROWS and name in PLACES:
+        importlib.import_module(PLACES[name])
+    return _ROWS.get(name)
 
 
 def method_of(detector: object) -> Method:
@@ -165,11 +176,12 @@ def find_method(name: str) -> Method:
     UnknownName
         If there is none; the message suggests the nearest names.
     """
-    if name in _ROWS:
-        return _ROWS[name]
+    row = _row(name)
+    if row is not None:
+        return row
     if "+" in name:
         return method_of(make_detector(name))
-    near = difflib.get_close_matches(name, _ROWS, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, [r.name for r in registered()], n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "`ood-toolkit methods` lists them"
     raise UnknownName(f"unknown method {name!r}; {hint}")
 
@@ -186,7 +198,7 @@ def make_detector(name: str, parameters: Mapping[str, Any] | None = None) -> Det
     BadParameter
         If a value has the wrong type or lies outside what the method takes.
     """
-    if "+" in name and name not in _ROWS:
+    if "+" in name and _row(name) is None:
         return _composed(name, parameters or {})
     row = find_method(name)
     values = checked_values(name, row.parameters, parameters or {})
@@ -198,7 +210,7 @@ def _composed(name: str, parameters: Mapping[str, Any]) -> Detector:
     first, _, second = name.partition("+")
     shaping = find_method(first)
     if not hasattr(shaping.detector, "before"):
-        shapings = [row.name for row in _ROWS.values() if hasattr(row.detector, "before")]
+        shapings = [row.name for row in registered() if hasattr(row.detector, "before")]
         raise UnknownName(f"{first} is no shaping; before a + stands one of {', '.join(shapings)}")
     own = {p.name for p in shaping.parameters}
     before = {key: value for key, value in parameters.items() if key in own}

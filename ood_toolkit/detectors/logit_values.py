@@ -42,7 +42,7 @@ class MaxLogit(LogitDetector):
     scores of row statistics.
 
     Works where the size of the logits, which a softmax cancels, says how familiar a row is; fails
-    where training fixed that size, as normalised logits do, and where some classes have smaller
+    where training fixed that size, as for normalised logits, and where some classes have smaller
     logits than others.
 
     References

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.detectors.base import FittedScorer
-from ood_toolkit.detectors.catalogue import make_detector, method_of, parameter_values
-from ood_toolkit.detectors.sdm.adaptor import ExemplarAdaptor
+from ood_toolkit.detectors.catalogue import make_detector, method_of, parameter_values, registered
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.fitted import FORMAT, FittedKind, read_fitted, refusing_damage, write_fitted
 from ood_toolkit.outputs import Array
@@ -20,15 +19,21 @@ from ood_toolkit.shaping import ClippedFeatures, Prune, SparseHead
 
 __all__ = ["FORMAT", "SavedScorer", "load_scorer", "read_scorer", "save_scorer"]
 
-_TRANSFORMS: dict[str, type] = {
-    kind.__name__: kind for kind in (ClippedFeatures, ExemplarAdaptor, Prune, SparseHead)
-}
+
+def _types() -> dict[str, type]:
+    """Every class that a detector file may hold, by name; loads all detectors."""
+    from ood_toolkit.detectors.sdm.adaptor import ExemplarAdaptor
+
+    registered()
+    transforms = (ClippedFeatures, ExemplarAdaptor, Prune, SparseHead)
+    return {**FittedScorer.kinds, **{kind.__name__: kind for kind in transforms}}
+
 
 _DETECTOR = FittedKind(
     noun="detector",
     root="scorer",
     made_by="ood-toolkit fit",
-    types=lambda: {**FittedScorer.kinds, **_TRANSFORMS},
+    types=_types,
     describe=lambda detector: (method_of(detector).name, parameter_values(detector)),
     make=make_detector,
 )

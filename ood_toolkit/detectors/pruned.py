@@ -44,7 +44,7 @@ class ASHP(Shaping):
     2^24 logits.
 
     Works where D is large and a tenth of the rectified activations says what class it is; fails
-    where features may be negative or the rest of them matters.
+    where the rest of them matters, as in dense signed embeddings.
 
     References
     ----------
@@ -97,7 +97,8 @@ class ASHB(Shaping):
     2^24 logits.
 
     Works where it matters which activations are largest and how large all are together, but not
-    their own values; fails where features may be negative, since their sum then means nothing.
+    their own values; fails where negative features cancel the others, for their sum then means
+    nothing.
 
     References
     ----------
@@ -149,8 +150,7 @@ class ASHS(Shaping):
     2^24 logits.
 
     Works where the sum of all activations over that of the largest is greater for familiar rows;
-    fails where it is greater for outliers, which are then scaled up, and where D is small or
-    features may be negative.
+    fails where it is greater for outliers, which are then scaled up, and where `ash_p` does.
 
     References
     ----------
@@ -202,8 +202,8 @@ class Scale(Shaping):
     2^24 logits.
 
     Works where familiar rows have the greater ratio of all activations to the largest, and every
-    activation counts; fails where outliers have it, and where the features are signed, whose sums
-    cancel.
+    activation counts; fails where outliers have it, and is `energy` where signed features sum to
+    nothing.
 
     References
     ----------

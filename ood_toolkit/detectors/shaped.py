@@ -44,8 +44,7 @@ class ReAct(Shaping):
     time, about 2^24 logits.
 
     Works where few very large activations make the logits of outliers large; fails where familiar
-    rows need theirs as well, and where features are narrow or small throughout, so that clipping
-    does little.
+    rows need theirs as well, and does little where no activation is far above the percentile.
 
     References
     ----------

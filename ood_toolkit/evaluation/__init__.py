@@ -1,22 +1,7 @@
 """Evaluation of detectors and of the classifier's own errors."""
 
-from ood_toolkit.evaluation.harness import Harness, split_group
-from ood_toolkit.evaluation.misclassification import ErrorDetection, ErrorReport, error_report
-from ood_toolkit.evaluation.records import Convention, Evaluation, MethodNote, PairResult
-from ood_toolkit.evaluation.tuning import Candidate, Tuned, Tuning, tune
+import lazy_loader
 
-__all__ = [
-    "Candidate",
-    "Convention",
-    "ErrorDetection",
-    "ErrorReport",
-    "Evaluation",
-    "Harness",
-    "MethodNote",
-    "PairResult",
-    "Tuned",
-    "Tuning",
-    "error_report",
-    "split_group",
-    "tune",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+del lazy_loader

@@ -166,7 +166,7 @@ class Network:
 
     def logits(self, inputs: Any) -> Tensor:
         """Logits of one batch alone, without hooks; the model is left as it was found."""
-        with random_state_kept(), evaluating(self.inner), without_gradients():
+        with random_state_kept(of_numpy=False), evaluating(self.inner), without_gradients():
             if self.features_fn is not None:
                 return self.features_fn(self.inner, self.moved(inputs))[0]
             return logits_of(call_model(self.inner, self.moved(inputs)))

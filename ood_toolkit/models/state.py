@@ -37,19 +37,25 @@ def evaluating(
 
 
 @contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Python's, numpy's and torch's generators continue as if nothing had happened."""
+def random_state_kept(*, of_numpy: bool = True) -> Iterator[None]:
+    """Python's, numpy's and torch's generators continue as if nothing had happened.
+
+    Loaders draw from numpy's; a module hardly does, and keeping it takes longest, so that one
+    batch alone may go without.
+    """
     import torch
 
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    states = random.getstate(), torch.get_rng_state()
+    numbers = np.random.get_state() if of_numpy else None  # noqa: NPY002
     # asking for the states of devices that nobody has used yet would start them
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
         yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
+        torch.set_rng_state(states[1])
+        if numbers is not None:
+            np.random.set_state(numbers)  # noqa: NPY002
         if devices is not None:
             torch.cuda.set_rng_state_all(devices)
 

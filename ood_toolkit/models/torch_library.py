@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -56,7 +57,7 @@ def device_of(model: nn.Module) -> Any:
     """The device of the first parameter or buffer; the CPU where there is none."""
     import torch
 
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in chain(model.parameters(), model.buffers()):  # the first is enough
         return tensor.device
     return torch.device("cpu")
 
