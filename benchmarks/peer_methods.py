@@ -95,8 +95,6 @@ class Shared:
         Settings on both sides that are not the peer's defaults.
     ours : callable or None
         Our scores; None is the method of that name, at its defaults.
-    rows : int
-        Rows that the peer is asked about, at even steps; 0 is all.
     wide : bool
         Whether the peer also takes float64.
     """
@@ -105,7 +103,6 @@ class Shared:
     answer: Callable[[Any, Given], Arrays]
     settings: str = ""
     ours: Callable[[Case], Any] | None = None
-    rows: int = 0
     wide: bool = False
 
 
@@ -177,8 +174,8 @@ def _temperature(peer: Any, g: Given) -> Arrays:
 
 def _our_temperature(case: Case) -> Any:
     found = ood.Temperature().fit(case.held_out).temperature
-    logits = np.asarray(case.x.logits, dtype=np.float64) / found
-    return ood.score(logits, "msp")["msp"]
+    # the logarithm of the largest probability, which ranks alike and does not saturate
+    return ood.ODINTemperature(temperature=found).fit().score(case.x)
 
 
 SHARED: Mapping[str, Shared] = {
@@ -220,7 +217,7 @@ SHARED: Mapping[str, Shared] = {
     ),
     "relative_mahalanobis": Shared("RMD", lambda peer, g: _on_features(peer.RMD(None), g)),
     "gmm": Shared("GMM", lambda peer, g: _on_features(peer.GMM(None), g, 200)),
-    "knn": Shared("KNN", lambda peer, g: _on_features(peer.KNN(None, k=50), g), rows=4000),
+    "knn": Shared("KNN", lambda peer, g: _on_features(peer.KNN(None, k=50), g)),
     "vim": Shared("ViM", _vim, "the authors' dimension"),
     "react": Shared("ReAct", lambda peer, g: _on_maps(peer.ReAct(None, g.head), g)),
     "vra": Shared(

@@ -32,7 +32,7 @@ REASONS: Mapping[str, str] = {
     ),
     "openmax": (
         "Another convention: theirs takes means and tails over all rows of a class, also those "
-        "predicted wrong, which are the far end of the tail; LibMR and the paper take rows "
+        "predicted wrong, which are the far end of the tail; the paper and its code take rows "
         "predicted right."
     ),
     "mahalanobis, 2 layers": (
@@ -42,12 +42,12 @@ REASONS: Mapping[str, str] = {
     ),
     "vra": (
         "Another convention: theirs clips each feature at its own percentiles; ours all at one "
-        "pair, as the authors do."
+        "pair, as OpenOOD does."
     ),
     "nac": (
         "Another rule: the 50 bins of theirs begin at 1e-6 and are wide near 1/2, where the states "
         "are, and all training rows are counted against 50 that fill a bin: nearly every bin is "
-        "full, and rows tie."
+        "full, and rows tie.  Ours are the bins and the 1000 rows of the authors' code."
     ),
 }
 """By our name: what pytorch-ood does otherwise."""

@@ -36,10 +36,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "peers.json"
 
 def compared(name: str, shared: Shared, folder: Folder, peer: Any) -> dict[str, Any]:
     """What one row of the table says."""
-    rows, origin, case = len(folder.origin), folder.origin, folder.case
-    if 0 < shared.rows < rows:
-        even = np.arange(shared.rows) * rows // shared.rows
-        origin, case = origin[even], Case(case.train, case.x.rows(even), case.held_out)
+    origin, case = folder.origin, folder.case
     ours = shared.ours(case) if shared.ours else ood.score(case.x, name, train=case.train)[name]
     theirs = _theirs(shared, peer, case, np.float32)
     aurocs = [
@@ -48,7 +45,6 @@ def compared(name: str, shared: Shared, folder: Folder, peer: Any) -> dict[str, 
     ]
     worst = max(range(len(aurocs)), key=lambda k: abs(aurocs[k][0] - aurocs[k][1]))
     found = {
-        "rows": len(origin),
         "spearman": _agreement(ours, theirs),
         "set": folder.names[worst],
         "auroc": round(aurocs[worst][0], 5),
