@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
+import numpy as np
+
+from ood_toolkit.chunks import refuse_bad_row
 from ood_toolkit.detectors.base import FittedScorer, checked_statistics
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
 from ood_toolkit.errors import InputError
-from ood_toolkit.kernels.statistics import RowStatistics
+from ood_toolkit.kernels.request import INTEGERS
+from ood_toolkit.kernels.rows import windows_of_statistics
+from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, JointScorer, RowScorer, Scorer
 
 __all__ = ["as_detector", "fit_method", "score_together", "unmet_needs"]
+
+FEW_ROWS = 64
+"""Up to so many rows their statistics are found in one call, which is quicker."""
+
+_NOTHING = RowStatistics({}, -1)
 
 
 def as_detector(method: str | Detector, parameters: Mapping[str, Any] | None = None) -> Detector:
@@ -83,23 +93,46 @@ def score_together(
     InputError
         If a scorer cannot judge `x`, or a row holds NaN or infinity where it may not.
     """
-    of_rows = [s for s in scorers.values() if _of_rows(s) or _joint(s)]
-    shared = RowStatistics({}, -1)
-    if of_rows:
-        for checked in of_rows:
-            if isinstance(checked, FittedScorer):
-                checked.check(x)
-        shared = checked_statistics(x, [wanted for s in of_rows for wanted in s.statistics()])
-    scores = {}
+    by_rows = {name: s for name, s in scorers.items() if _of_rows(s)}
+    joint = [s for s in scorers.values() if _joint(s)]
+    for checked in (*by_rows.values(), *joint):
+        if isinstance(checked, FittedScorer):
+            checked.check(x)
+    scores, shared = _in_one_pass(x, by_rows, joint) if by_rows or joint else ({}, _NOTHING)
     for name, scorer in scorers.items():
-        if _of_rows(scorer):
-            scores[name] = scorer.combine(shared)
-        elif _joint(scorer):
+        if _joint(scorer):
             scores[name] = scorer.judge(shared, x)
-        else:
+        elif name not in by_rows:
             scores[name] = scorer.score(x)
         on_done(name)
-    return scores
+    return {name: scores[name] for name in scorers}
+
+
+def _in_one_pass(
+    x: Outputs, by_rows: Mapping[str, RowScorer], joint: Sequence[JointScorer]
+) -> tuple[dict[str, Array], RowStatistics]:
+    """Scores of what lives on row statistics, and the statistics that the others ask for."""
+    assert x.logits is not None
+    logits = x.logits
+    kept = dict.fromkeys(wanted for s in joint for wanted in s.statistics())
+    every = dict.fromkeys((*kept, *(wanted for s in by_rows.values() for wanted in s.statistics())))
+    if len(x) <= FEW_ROWS:
+        rows = checked_statistics(x, every)
+        return {name: s.combine(rows) for name, s in by_rows.items()}, rows
+    scores: dict[str, Array] = {name: np.empty(len(x)) for name in by_rows}
+    whole: dict[Statistic, Array] = {
+        wanted: np.empty(len(x), np.int64 if wanted in INTEGERS else np.float64) for wanted in kept
+    }
+
+    def use(part: slice, rows: RowStatistics) -> None:
+        if rows.first_bad < 0:
+            for name, scorer in by_rows.items():
+                scores[name][part] = scorer.combine(rows)
+        for wanted, values in whole.items():
+            values[part] = rows[wanted]
+
+    refuse_bad_row(x, windows_of_statistics(logits, every, use))
+    return scores, RowStatistics(whole, -1)
 
 
 def _of_rows(scorer: Scorer) -> TypeGuard[RowScorer]:

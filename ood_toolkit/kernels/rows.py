@@ -17,7 +17,7 @@ from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.kernels.vector_rows import VectorPlan, vector_filler, vector_plan
 from ood_toolkit.kernels.vectors import available, widened_half, within_range
 
-__all__ = ["BLOCK_ELEMENTS", "row_statistics"]
+__all__ = ["BLOCK_ELEMENTS", "row_statistics", "windows_of_statistics"]
 
 BLOCK_ELEMENTS = 1 << 19
 """Logits that a thread takes at a time, and copies where it must."""
@@ -27,8 +27,12 @@ PARALLEL_FROM = 1 << 18
 
 ROWS_TOGETHER = 16
 
+WINDOW_ROWS, WINDOW_ELEMENTS = 1 << 15, 1 << 23  # whichever is reached first
 
-def row_statistics(logits: npt.NDArray[Any], wanted: Iterable[Statistic]) -> RowStatistics:
+
+def row_statistics(
+    logits: npt.NDArray[Any], wanted: Iterable[Statistic], *, threads: int | None = None
+) -> RowStatistics:
     """Row-wise statistics of the softmax of `logits`.  (N, C) -> one (N,) array each.
 
     A row's values do not depend on the rows around it, nor on the number of threads.
@@ -39,6 +43,8 @@ def row_statistics(logits: npt.NDArray[Any], wanted: Iterable[Statistic]) -> Row
         Any memory layout; a memory map is read block by block.
     wanted : iterable of Statistic
         What to return.
+    threads : int, optional
+        How many share the rows; as many as there are, and one for few logits, if not given.
 
     Returns
     -------
@@ -72,9 +78,36 @@ def row_statistics(logits: npt.NDArray[Any], wanted: Iterable[Statistic]) -> Row
     if step > ROWS_TOGETHER:
         step -= step % ROWS_TOGETHER
     bad: list[int] = []
-    threads = thread_count() if n * c >= PARALLEL_FROM else 1
+    if threads is None:
+        threads = thread_count() if n * c >= PARALLEL_FROM else 1
     share_out(lambda start, stop: bad.append(fill(start, stop)), n, step, threads)
     return results.named(plan.names, min((row for row in bad if row >= 0), default=-1))
+
+
+def windows_of_statistics(
+    logits: npt.NDArray[Any],
+    wanted: Iterable[Statistic],
+    use: Callable[[slice, RowStatistics], None],
+) -> int:
+    """Hand the statistics of some rows after the other to `use`; the first bad row or -1.
+
+    So few rows at a time that their statistics stay near the processor.  Several threads call
+    `use`, each with rows of its own.
+    """
+    n, c = logits.shape
+    asked = tuple(dict.fromkeys(wanted))
+    bad: list[int] = []
+
+    def work(start: int, stop: int) -> None:
+        rows = row_statistics(logits[start:stop], asked, threads=1)
+        if rows.first_bad >= 0:
+            bad.append(start + rows.first_bad)
+        use(slice(start, stop), rows)
+
+    step = max(ROWS_TOGETHER, min(WINDOW_ROWS, WINDOW_ELEMENTS // max(c, 1)))
+    step -= step % ROWS_TOGETHER
+    share_out(work, n, step, thread_count() if n * c >= PARALLEL_FROM else 1)
+    return min(bad, default=-1)
 
 
 class _Plan(NamedTuple):
