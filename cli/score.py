@@ -159,19 +159,16 @@ def _table(
     """The columns of one input."""
     import numpy as np
 
-    from ood_toolkit.chunks import refuse_bad_row
-    from ood_toolkit.detectors.planner import score_together
-    from ood_toolkit.kernels.rows import row_statistics
+    from ood_toolkit.detectors.planner import scores_and_statistics
     from ood_toolkit.kernels.statistics import PREDICTION
 
     table: dict[str, Array] = {"index": np.arange(len(x))}
-    if x.logits is not None:
-        rows = row_statistics(x.logits, (PREDICTION,))
-        refuse_bad_row(x, rows.first_bad)
+    wanted = () if x.logits is None else (PREDICTION,)
+    scores, rows = scores_and_statistics(x, scorers, wanted, step)
+    if wanted:
         table["prediction"] = rows[PREDICTION]
     if x.labels is not None:
         table["label"] = x.labels
-    scores = score_together(x, scorers, step)
     table |= scores
     for name, threshold in thresholds.items():
         table[f"{name}.p_value"] = threshold.p_value(scores[name])

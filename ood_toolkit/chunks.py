@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.products import CHUNK, chunk_of_logits, row_chunks
+from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.softmax import softmax_rows
+from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array, Outputs
 
@@ -19,6 +21,7 @@ __all__ = [
     "checked_features",
     "checked_logits",
     "checked_probabilities",
+    "checked_statistics",
     "feature_chunks",
     "located",
     "logit_chunks",
@@ -50,6 +53,20 @@ def refuse_bad_row(x: Outputs, row: int) -> None:
         else "is -inf in every class"
     )
     raise InputError(located(x, f"logits: row {row} {what}; remove or repair it"))
+
+
+def checked_statistics(x: Outputs, wanted: Iterable[Statistic]) -> RowStatistics:
+    """Row statistics of logits.
+
+    Raises
+    ------
+    InputError
+        Naming the first row with NaN, +inf or nothing but -inf.
+    """
+    assert x.logits is not None
+    rows = row_statistics(x.logits, wanted)
+    refuse_bad_row(x, rows.first_bad)
+    return rows
 
 
 def refuse_bad_features(x: Outputs, row: int) -> None:

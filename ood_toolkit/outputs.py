@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import product_rows
 
-__all__ = ["FLOATS", "Array", "Head", "Outputs"]
+__all__ = ["FLOATS", "Array", "Head", "Outputs", "check_axes"]
 
 Array = npt.NDArray[Any]
 """Any numpy array; docstrings say which shape and type."""
@@ -268,3 +268,27 @@ class Outputs:
 _BY_ROWS = tuple(
     f.name for f in fields(Outputs) if f.name not in ("layers", "head", "members", "source")
 )
+
+
+def check_axes(fitted: Any, name: str) -> None:
+    """Hold each array field of a fitted thing to the axes that its class declares.
+
+    Parameters
+    ----------
+    fitted : object
+        Its `shapes` names the axes of fields by letters: C and D are `classes` and `dims`, and
+        any other letter is bound by the first field that has it.
+    name : str
+        What the message calls it.
+
+    Raises
+    ------
+    InputError
+        If an array has other axes.
+    """
+    sizes = {"C": fitted.classes, "D": fitted.dims}
+    for part, axes in fitted.shapes.items():
+        shape, letters = getattr(fitted, part).shape, axes.split()
+        expected = tuple(sizes.setdefault(a, n) for a, n in zip(letters, shape))  # noqa: B905
+        if expected != shape or len(letters) != len(shape):
+            raise InputError(f"{name}: {part} must be ({axes}), got shape {shape}")

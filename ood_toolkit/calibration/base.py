@@ -13,7 +13,7 @@ import numpy as np
 from ood_toolkit.calibration.registry import method_of_calibrator
 from ood_toolkit.chunks import located, logit_chunks
 from ood_toolkit.errors import InputError
-from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.outputs import Array, Outputs, check_axes
 
 __all__ = ["FittedCalibrator", "stacked_logits", "validation_labels", "validation_rows"]
 
@@ -45,12 +45,7 @@ class FittedCalibrator(ABC):
         FittedCalibrator.kinds[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        sizes = {"C": self.classes, "D": self.dims}
-        for field, axes in self.shapes.items():
-            shape, letters = getattr(self, field).shape, axes.split()
-            expected = tuple(sizes.setdefault(a, n) for a, n in zip(letters, shape))  # noqa: B905
-            if expected != shape or len(letters) != len(shape):
-                raise InputError(f"{self.name}: {field} must be ({axes}), got shape {shape}")
+        check_axes(self, self.name)
 
     @property
     def name(self) -> str:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ood_toolkit.chunks import located, refuse_bad_row
+from ood_toolkit.chunks import checked_statistics, located
 from ood_toolkit.detectors.catalogue import method_of
 from ood_toolkit.errors import InputError, ToolkitWarning
-from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
-from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.outputs import Array, Outputs, check_axes
 
 __all__ = [
     "FittedScorer",
     "LogitDetector",
     "LogitScorer",
     "StatisticsScorer",
-    "checked_statistics",
     "training_labels",
     "training_logits",
 ]
@@ -56,12 +54,7 @@ class FittedScorer(ABC):
         FittedScorer.kinds[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        sizes = {"C": self.classes, "D": self.dims}
-        for field, axes in self.shapes.items():
-            shape, letters = getattr(self, field).shape, axes.split()
-            expected = tuple(sizes.setdefault(a, n) for a, n in zip(letters, shape))  # noqa: B905
-            if expected != shape or len(letters) != len(shape):
-                raise InputError(f"{self.name}: {field} must be ({axes}), got shape {shape}")
+        check_axes(self, self.name)
 
     @property
     def name(self) -> str:
@@ -173,20 +166,6 @@ class LogitScorer(FittedScorer):
 
     def _score(self, x: Outputs) -> Array:
         return self.combine(checked_statistics(x, self.statistics()))
-
-
-def checked_statistics(x: Outputs, wanted: Iterable[Statistic]) -> RowStatistics:
-    """Row statistics of logits.
-
-    Raises
-    ------
-    InputError
-        Naming the first row with NaN, +inf or nothing but -inf.
-    """
-    assert x.logits is not None
-    rows = row_statistics(x.logits, wanted)
-    refuse_bad_row(x, rows.first_bad)
-    return rows
 
 
 def training_logits(method_name: str, train: Outputs | None) -> Array:

@@ -14,7 +14,6 @@ __all__ = [
     "CovarianceRule",
     "Whitening",
     "conditioning",
-    "nearest_distance",
     "shrunk",
     "whitening",
 ]
@@ -75,19 +74,6 @@ def shrunk(covariance: Array, rule: CovarianceRule, centred: Array, name: str) -
 
     estimator = LedoitWolf if rule == "ledoit_wolf" else OAS
     return np.asarray(estimator(assume_centered=True).fit(centred).covariance_)
-
-
-def nearest_distance(whitened: Array, means: Array) -> Array:
-    """Squared distance to the nearest of several means, all whitened.  (n, r), (C, r) -> (n,).
-
-    The nearest is found by one matrix product; its distance is then summed anew from the
-    differences, so that it can neither be negative nor lose its digits.
-    """
-    products = whitened @ means.T
-    products *= -2.0
-    products += np.einsum("cr,cr->c", means, means)
-    difference = whitened - means[products.argmin(axis=1)]
-    return np.asarray(np.einsum("nr,nr->n", difference, difference))
 
 
 def conditioning(covariance: Array, whitened: Whitening, rows: int, rule: str) -> dict[str, Any]:

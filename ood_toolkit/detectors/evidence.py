@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ood_toolkit.chunks import probability_chunks, refuse_bad_row, scored_logits
+from ood_toolkit.chunks import checked_statistics, probability_chunks, scored_logits
 from ood_toolkit.detectors.base import FittedScorer, LogitDetector
 from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method
 from ood_toolkit.errors import InputError
-from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import (
     LARGEST,
     RowStatistics,
@@ -275,7 +274,4 @@ class InformationGainScorer(FittedScorer):
         return rows[self.statistics()[0]]
 
     def _score(self, x: Outputs) -> Array:
-        assert x.logits is not None
-        rows = row_statistics(x.logits, self.statistics())
-        refuse_bad_row(x, rows.first_bad)
-        return self.combine(rows)
+        return self.combine(checked_statistics(x, self.statistics()))

@@ -9,11 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.chunks import feature_chunks, located, logit_chunks, scored_features
+from ood_toolkit.chunks import (
+    checked_statistics,
+    feature_chunks,
+    located,
+    logit_chunks,
+    scored_features,
+)
 from ood_toolkit.detectors.base import (
     FittedScorer,
     StatisticsScorer,
-    checked_statistics,
     training_labels,
 )
 from ood_toolkit.detectors.catalogue import PSEUDO_OUTLIERS, method

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
 
-from ood_toolkit.chunks import refuse_bad_row
-from ood_toolkit.detectors.base import FittedScorer, checked_statistics
+from ood_toolkit.chunks import checked_statistics, refuse_bad_row
+from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.request import INTEGERS
@@ -17,7 +17,7 @@ from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, JointScorer, RowScorer, Scorer
 
-__all__ = ["as_detector", "fit_method", "score_together", "unmet_needs"]
+__all__ = ["as_detector", "fit_method", "score_together", "scores_and_statistics", "unmet_needs"]
 
 FEW_ROWS = 64
 """Up to so many rows their statistics are found in one call, which is quicker."""
@@ -93,28 +93,45 @@ def score_together(
     InputError
         If a scorer cannot judge `x`, or a row holds NaN or infinity where it may not.
     """
+    return scores_and_statistics(x, scorers, (), on_done)[0]
+
+
+def scores_and_statistics(
+    x: Outputs,
+    scorers: Mapping[str, Scorer],
+    wanted: Iterable[Statistic],
+    on_done: Callable[[str], None] = lambda name: None,
+) -> tuple[dict[str, Array], RowStatistics]:
+    """As `score_together`, with statistics of the logits from the same pass."""
+    asked = tuple(wanted)
     by_rows = {name: s for name, s in scorers.items() if _of_rows(s)}
     joint = [s for s in scorers.values() if _joint(s)]
     for checked in (*by_rows.values(), *joint):
         if isinstance(checked, FittedScorer):
             checked.check(x)
-    scores, shared = _in_one_pass(x, by_rows, joint) if by_rows or joint else ({}, _NOTHING)
+    scores: dict[str, Array] = {}
+    shared = _NOTHING
+    if by_rows or joint or asked:
+        scores, shared = _in_one_pass(x, by_rows, joint, asked)
     for name, scorer in scorers.items():
         if _joint(scorer):
             scores[name] = scorer.judge(shared, x)
         elif name not in by_rows:
             scores[name] = scorer.score(x)
         on_done(name)
-    return {name: scores[name] for name in scorers}
+    return {name: scores[name] for name in scorers}, shared
 
 
 def _in_one_pass(
-    x: Outputs, by_rows: Mapping[str, RowScorer], joint: Sequence[JointScorer]
+    x: Outputs,
+    by_rows: Mapping[str, RowScorer],
+    joint: Sequence[JointScorer],
+    asked: Iterable[Statistic],
 ) -> tuple[dict[str, Array], RowStatistics]:
-    """Scores of what lives on row statistics, and the statistics that the others ask for."""
+    """Scores of what lives on row statistics, and the statistics asked for otherwise."""
     assert x.logits is not None
     logits = x.logits
-    kept = dict.fromkeys(wanted for s in joint for wanted in s.statistics())
+    kept = dict.fromkeys((*asked, *(wanted for s in joint for wanted in s.statistics())))
     every = dict.fromkeys((*kept, *(wanted for s in by_rows.values() for wanted in s.statistics())))
     if len(x) <= FEW_ROWS:
         rows = checked_statistics(x, every)

@@ -8,10 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from ood_toolkit.chunks import probability_chunks
+from ood_toolkit.chunks import checked_statistics, probability_chunks
 from ood_toolkit.detectors.base import (
     FittedScorer,
-    checked_statistics,
     training_labels,
     training_logits,
 )

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.chunks import located, scored_features
-from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer, checked_statistics
+from ood_toolkit.chunks import checked_statistics, located, scored_features
+from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees

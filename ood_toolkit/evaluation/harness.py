@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from ood_toolkit.chunks import refuse_bad_row
+from ood_toolkit.chunks import checked_statistics
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method_of
 from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
@@ -17,7 +17,6 @@ from ood_toolkit.errors import InputError, ToolkitError
 from ood_toolkit.evaluation.leakage import refuse_shared_rows
 from ood_toolkit.evaluation.records import Convention, Evaluation, MethodNote, PairResult
 from ood_toolkit.evaluation.tuning import Tuned, Tuning
-from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import PREDICTION
 from ood_toolkit.metrics import Ranking, bootstrap_intervals, ccr_at_fpr, delong_interval, oscr
 from ood_toolkit.outputs import Array, Outputs
@@ -169,8 +168,7 @@ class Harness:
             return None
         if (self.id_test.labels < 0).any():
             return None
-        rows = row_statistics(self.id_test.logits, (PREDICTION,))
-        refuse_bad_row(self.id_test, rows.first_bad)
+        rows = checked_statistics(self.id_test, (PREDICTION,))
         return np.asarray(rows[PREDICTION] == self.id_test.labels)
 
     def _counted(self, correct: Array | None) -> Array:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ood_toolkit.chunks import refuse_bad_row
+from ood_toolkit.chunks import checked_statistics
 from ood_toolkit.detectors.base import training_labels
 from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.records import MethodNote, plain
-from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.softmax import softmax_rows
 from ood_toolkit.kernels.statistics import PREDICTION
 from ood_toolkit.metrics import (
@@ -107,8 +106,7 @@ def error_report(
     if x.logits is None:
         raise InputError("error detection needs logits")
     labels = training_labels("error detection", x, every_class=False)
-    rows = row_statistics(x.logits, (PREDICTION,))
-    refuse_bad_row(x, rows.first_bad)
+    rows = checked_statistics(x, (PREDICTION,))
     correct = np.asarray(rows[PREDICTION] == labels)
     probabilities, _ = softmax_rows(x.logits)
     results = []

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ood_toolkit.chunks import located
+from ood_toolkit.chunks import checked_statistics, located
 from ood_toolkit.errors import InputError
-from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import PREDICTION
 from ood_toolkit.outputs import Array, Outputs
 
@@ -80,5 +79,5 @@ def _classes(x: Outputs) -> Array:
         raise InputError(
             located(x, "pseudo-outliers lie between classes: give labels or logits of every row")
         )
-    predicted: Array = row_statistics(x.logits, (PREDICTION,))[PREDICTION]
+    predicted: Array = checked_statistics(x, (PREDICTION,))[PREDICTION]
     return predicted if x.labels is None else np.where(x.labels >= 0, x.labels, predicted)

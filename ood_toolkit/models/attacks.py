@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ _ALMOST_ONE = 1.0 - 1e-6
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(ABC):
     """What every attack is told of the inputs.
 
     Parameters
@@ -39,9 +40,9 @@ class Attack:
             if name not in ("low", "high") and not value > 0:
                 raise BadParameter(f"{type(self).__name__}.{name} must be positive, got {value}")
 
+    @abstractmethod
     def run(self, logits: Logits, inputs: Tensor, labels: Tensor) -> Tensor:
         """Changed inputs, of the same shape; gradients must be enabled."""
-        raise NotImplementedError
 
     def clipped(self, inputs: Tensor) -> Tensor:
         """Inputs within the values they may have."""
