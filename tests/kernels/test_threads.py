@@ -64,7 +64,8 @@ def test_no_more_threads_work_than_allowed(threads: int) -> None:
 
 def test_small_inputs_stay_on_the_calling_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_helpers", lambda threads: pytest.fail("threads were asked for"))
-    row_statistics(LOGITS[: rows.PARALLEL_FROM // LOGITS.shape[1]], WANTED)
+    few = LOGITS[: rows.PARALLEL_FROM // LOGITS.shape[1]]
+    assert row_statistics(few, WANTED).first_bad == -1
 
 
 def test_an_error_in_a_helper_is_heard() -> None:
