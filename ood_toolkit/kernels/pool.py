@@ -36,22 +36,29 @@ def share_out(work: Callable[[int, int], None], rows: int, step: int, threads: i
     blocks = -(-rows // step)
     threads = min(threads, blocks)
     following = itertools.count()  # handing out a number is atomic
+    held = [work]  # emptied at the end: a busy pool keeps what was submitted for a while
 
     def run() -> None:
         for block in following:
-            if block >= blocks:
+            if block >= blocks or not held:
                 return
-            work(block * step, min(rows, (block + 1) * step))
+            held[0](block * step, min(rows, (block + 1) * step))
 
     if threads <= 1:
         run()
         return
     pool = _helpers(threads - 1)
     helpers = [pool.submit(run) for _ in range(threads - 1)]
-    run()
-    for helper in helpers:
-        if not helper.cancel():  # one that has not begun is not needed any more
-            helper.result()
+    try:
+        run()
+        for helper in helpers:
+            if not helper.cancel():  # one that has not begun is not needed any more
+                helper.result()
+    finally:
+        held.clear()
+        for helper in helpers:  # after an error too nobody is at work any more
+            if not helper.cancel():
+                helper.exception()
 
 
 def in_order(

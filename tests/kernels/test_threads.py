@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -75,6 +78,44 @@ def test_an_error_in_a_helper_is_heard() -> None:
 
     with pytest.raises(ValueError, match="row 990"):
         share_out(work, 1000, 10, 2)
+
+
+def test_a_busy_pool_keeps_nothing_that_was_worked_on() -> None:
+    share_out(lambda start, stop: None, 10, 1, 2)  # makes the pool
+    busy, released = threading.Event(), threading.Event()
+    helpers = pool._helpers(1)
+    others = [
+        helpers.submit(lambda: (busy.set(), released.wait(30))) for _ in range(helpers._max_workers)
+    ]
+    assert busy.wait(30)
+    try:
+        rows = np.zeros(1000)
+        seen = weakref.ref(rows)
+        share_out(lambda start, stop, rows=rows: rows.fill(start), 1000, 10, 2)
+        del rows
+        gc.collect()
+        assert seen() is None
+    finally:
+        released.set()
+    for other in others:
+        other.result()
+
+
+def test_no_block_is_begun_after_an_error() -> None:
+    done: list[int] = []
+
+    def work(start: int, stop: int) -> None:
+        if start == 0:
+            raise ValueError("row 0")
+        time.sleep(0.001)
+        done.append(start)
+
+    with pytest.raises(ValueError, match="row 0"):
+        share_out(work, 10_000, 1, 2)
+    count = len(done)
+    assert count < 5_000
+    time.sleep(0.05)
+    assert len(done) == count
 
 
 def test_the_first_bad_row_is_named_whichever_thread_finds_it() -> None:
