@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := demo-results
 
-.PHONY: demo test lint format generated docs bench peers cases data clean
+.PHONY: demo test lint format generated docs bench peers cases data fuzz clean
 
 demo: $(VENV)/.installed  ## install without torch, run the demo benchmark
 	@mkdir -p $(RESULTS)
@@ -48,6 +48,17 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 cases: $(VENV)/.installed-test  ## every method on every open case of OOD_TOOLKIT_DATA
 	$(BIN)/python -m benchmarks.open_cases $(OOD_TOOLKIT_DATA)
 
+FUZZING := .venv-fuzz
+SECONDS_OF_FUZZING ?= 600
+fuzz: $(FUZZING)/.installed  ## look for files that break a reader (Linux), ten minutes for all formats
+	$(FUZZING)/bin/python -m tests.fuzz.run --seconds $(SECONDS_OF_FUZZING) --keep
+
+$(FUZZING)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FUZZING)
+	$(FUZZING)/bin/python -m pip install --quiet -c constraints.txt \
+	  -e '.[torch,parquet,hdf5,zarr,datasets]' atheris
+	@touch $@
+
 data: $(VENV)/.installed-test  ## retrain the shipped networks and compare with what ships
 	$(BIN)/python -m data.build.digits --check
 	$(BIN)/python -m data.build.fashion --check
@@ -71,4 +82,4 @@ $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(RESULTS) build dist *.egg-info docs/_build
+	rm -rf $(VENV) $(PEERS) $(FUZZING) $(RESULTS) build dist *.egg-info docs/_build

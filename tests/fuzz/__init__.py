@@ -1,0 +1,1 @@
+"""Files of arbitrary bytes against every reader; `make fuzz` looks for new ones."""
