@@ -1,10 +1,12 @@
 """Every calibrator on real classifiers: random halves to fit on, the other halves to measure.
 
-    python -m benchmarks.calibration_splits DATA [--splits 10] [--out docs/calibration-table.inc]
+    python -m benchmarks.calibration_splits DATA [--splits 10] [--only NAME ...] [--case WORD]
+        [--out docs/calibration-table.inc]
 
 DATA holds the folders `cifar10_resnet20` and `clinc150_minilm`.  The calibrators see one
 half of the held-out rows (and, for `dac`, training features); the figures are of the other
-half.  Writes a Markdown table of means and standard deviations over the splits.
+half.  Writes a Markdown table of means and standard deviations over the splits.  With
+`--only` or `--case`, the other lines of an existing table stay as they are.
 """
 
 from __future__ import annotations
@@ -70,43 +72,75 @@ def measured(
     return np.array(found)
 
 
-def table(name: str, rows: dict[str, np.ndarray]) -> str:
-    """One case as Markdown."""
-    lines = [
-        f"**{name}**",
-        "",
+def line(name: str, values: np.ndarray) -> str:
+    """One calibrator as a line of Markdown."""
+    mean, std = values.mean(axis=0), values.std(axis=0, ddof=1)
+    shown = [f"{mean[i]:.4f} ± {std[i]:.4f}" for i in (0, 1)]
+    shown.append(f"{100 * mean[2]:.2f} ± {100 * std[2]:.2f}")
+    shown.append(f"{100 * mean[3]:.2f}")
+    return f"| {f'`{name}`' if name else 'none'} | " + " | ".join(shown) + " |"
+
+
+def earlier_lines(path: Path | None) -> dict[str, dict[str, str]]:
+    """The lines of a table that was written before, by case and calibrator."""
+    found: dict[str, dict[str, str]] = {}
+    if path is None or not path.exists():
+        return found
+    rows: dict[str, str] = {}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        if text.startswith("**"):
+            rows = found.setdefault(text.strip("*"), {})
+        elif text.startswith(("| `", "| none")):
+            name = text.split("|")[1].strip(" `")
+            rows["" if name == "none" else name] = text
+    return found
+
+
+def document(lines: dict[str, dict[str, str]]) -> str:
+    """All cases as Markdown."""
+    head = [
         "| calibrator | NLL | Brier | ECE, % | predictions changed, % |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for method, values in sorted(rows.items()):
-        mean, std = values.mean(axis=0), values.std(axis=0, ddof=1)
-        shown = [f"{mean[i]:.4f} ± {std[i]:.4f}" for i in (0, 1)]
-        shown.append(f"{100 * mean[2]:.2f} ± {100 * std[2]:.2f}")
-        shown.append(f"{100 * mean[3]:.2f}")
-        lines.append(f"| {f'`{method}`' if method else 'none'} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+    parts = [
+        "\n".join([f"**{case}**", "", *head, *(rows[name] for name in sorted(rows))])
+        for case, rows in lines.items()
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="calibrators, or none")
+    parser.add_argument("--case", default="", help="only cases whose name holds this")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ToolkitWarning)
     names = ["", *(r.name for r in registered_calibrators() if r.name not in LINKS)]
-    held = {case: (x, replace(train, labels=None)) for case, x, train in cases(arguments.data)}
-    rows: dict[str, dict[str, np.ndarray]] = {case: {} for case in held}
+    some = arguments.only or arguments.case
+    lines = earlier_lines(arguments.out) if some else {}
+    if arguments.only:
+        unknown = set(arguments.only) - {*names, "none"}
+        if unknown:
+            parser.error(f"--only: there is no calibrator {', '.join(sorted(unknown))}")
+        names = [name for name in names if (name or "none") in arguments.only]
+    held = {
+        case: (x, replace(train, labels=None))
+        for case, x, train in cases(arguments.data)
+        if arguments.case.lower() in case.lower()
+    }
     for name in sorted(names, key=lambda name: name in SLOW):
         for case, (x, train) in held.items():
             begun = time.perf_counter()
             settings = SETTINGS[case].get(name, {})
-            rows[case][name] = measured(name, settings, x, train, arguments.splits)
+            found = measured(name, settings, x, train, arguments.splits)
+            lines.setdefault(case, {})[name] = line(name, found)
             print(case, name or "none", f"{time.perf_counter() - begun:.1f} s", file=sys.stderr)
-        text = "\n\n".join(table(case, found) for case, found in rows.items()) + "\n"
-        if arguments.out:  # after each, since the last ones take their time
-            arguments.out.write_text(text, encoding="utf-8")
-    print(text)
+            if arguments.out:  # after each, since the last ones take their time
+                arguments.out.write_text(document(lines), encoding="utf-8")
+    print(document(lines), end="")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,14 +10,9 @@ import numpy as np
 
 from ood_toolkit.calibration.base import FittedCalibrator, validation_rows
 from ood_toolkit.calibration.folds import stratified_folds
-from ood_toolkit.calibration.likelihood import (
-    LEAST_LOG,
-    log_softmax,
-    minimum,
-    row_nll,
-    softmax_loss,
-)
-from ood_toolkit.calibration.registry import calibration_method, method_of_calibrator
+from ood_toolkit.calibration.likelihood import LEAST_LOG, log_softmax, row_nll
+from ood_toolkit.calibration.odir import parts_of, solved
+from ood_toolkit.calibration.registry import calibration_method
 from ood_toolkit.calibration.temperature import best_temperature
 from ood_toolkit.chunks import located
 from ood_toolkit.errors import InputError
@@ -205,41 +200,13 @@ def _fitted(calibrator: Any, inputs: Array, labels: Array, start: Array) -> Fitt
     strength = calibrator.off_diagonal
     if strength == "auto":
         strength = _best_strength(calibrator, inputs, labels, start)
-    theta = _solve(calibrator, inputs, labels, _flat(start), strength)
-    weight, shift = theta[: classes**2].reshape(classes, classes), theta[classes**2 :]
+    theta = solved(calibrator, inputs, labels, _flat(start), strength)
+    weight, shift = parts_of(theta, classes)
     return FittedMatrix(calibrator, classes, 0, weight.copy(), shift.copy(), float(strength))
 
 
 def _flat(start: Array) -> Array:
     return np.concatenate([start.ravel(), np.zeros(len(start))])
-
-
-def _objective(
-    calibrator: Any, inputs: Array, labels: Array, strength: float
-) -> Callable[[Array], tuple[float, Array]]:
-    classes = inputs.shape[1]
-    on_shift = strength if calibrator.intercept == "same" else calibrator.intercept
-    off = strength * (1.0 - np.eye(classes)) / (classes * (classes - 1))
-
-    def objective(theta: Array) -> tuple[float, Array]:
-        weight, shift = theta[: classes**2].reshape(classes, classes), theta[classes**2 :]
-        loss, slope = softmax_loss(inputs @ weight.T + shift, labels)
-        loss += float((off * weight**2).sum() + on_shift / classes * (shift @ shift))
-        by_weight = slope.T @ inputs + 2.0 * off * weight
-        by_shift = slope.sum(axis=0) + 2.0 * on_shift / classes * shift
-        return loss, np.concatenate([by_weight.ravel(), by_shift])
-
-    return objective
-
-
-def _solve(
-    calibrator: Any, inputs: Array, labels: Array, start: Array, strength: float,
-    tolerance: float = 1e-9,
-) -> Array:  # fmt: skip
-    name = method_of_calibrator(calibrator).name
-    return minimum(
-        name, _objective(calibrator, inputs, labels, strength), start, tolerance=tolerance
-    )
 
 
 def _best_strength(calibrator: Any, inputs: Array, labels: Array, start: Array) -> float:
@@ -251,7 +218,7 @@ def _best_strength(calibrator: Any, inputs: Array, labels: Array, start: Array) 
         theta = _flat(start)
         for i, strength in enumerate(STRENGTHS):
             # each solution is where the search for the next, weaker one begins
-            theta = _solve(calibrator, inputs[kept], labels[kept], theta, strength, 1e-6)
-            weight, shift = theta[: classes**2].reshape(classes, classes), theta[classes**2 :]
+            theta = solved(calibrator, inputs[kept], labels[kept], theta, strength, 1e-6)
+            weight, shift = parts_of(theta, classes)
             total[i] += row_nll(inputs[left_out] @ weight.T + shift, labels[left_out]).sum()
     return STRENGTHS[int(np.argmin(total))]

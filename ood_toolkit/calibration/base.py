@@ -13,7 +13,9 @@ import numpy as np
 from ood_toolkit.calibration.registry import method_of_calibrator
 from ood_toolkit.chunks import located, logit_chunks
 from ood_toolkit.errors import InputError
-from ood_toolkit.outputs import Array, Outputs, check_axes
+from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import check_axes
+from ood_toolkit.streamed import refuse_all_rows
 
 __all__ = ["FittedCalibrator", "stacked_logits", "validation_labels", "validation_rows"]
 
@@ -178,6 +180,7 @@ def stacked_logits(x: Outputs) -> Array:
     InputError
         Naming the first row with NaN, +inf or nothing but -inf.
     """
+    refuse_all_rows(x.logits, 4)
     logits = np.empty((len(x), x.classes))
     for part, chunk in logit_chunks(x):
         logits[part] = chunk

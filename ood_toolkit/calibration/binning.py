@@ -164,14 +164,14 @@ def bin_evidence(rows: Array, hits: Array, edges: Array) -> float:
     float
         Larger = explains the labels better.
     """
+    from scipy.special import gammaln
+
     weight = PRIOR_ROWS / len(rows)
-    total = 0.0
-    for n, m, low, high in zip(rows, hits, edges[:-1], edges[1:], strict=True):
-        a = weight * 0.5 * (low + high)
-        b = weight - a
-        total += math.lgamma(weight) - math.lgamma(n + weight)
-        total += math.lgamma(m + a) - math.lgamma(a) + math.lgamma(n - m + b) - math.lgamma(b)
-    return total
+    a = weight * 0.5 * (edges[:-1] + edges[1:])
+    b = weight - a
+    terms = gammaln(hits + a) - gammaln(a) + gammaln(rows - hits + b) - gammaln(b)
+    terms += math.lgamma(weight) - gammaln(rows + weight)
+    return math.fsum(terms)
 
 
 def _averaged(p: Array, hit: Array) -> tuple[Array, Array]:
@@ -179,11 +179,15 @@ def _averaged(p: Array, hit: Array) -> tuple[Array, Array]:
     root = len(p) ** (1.0 / 3.0)
     least = max(1, math.floor(root / 10.0))
     most = max(least, min(math.ceil(len(p) / 5.0), math.ceil(10.0 * root)))
-    ordered = np.sort(p)
+    order = np.argsort(p, kind="stable")
+    ordered = p[order]
+    hits_below = np.concatenate([[0], np.cumsum(hit[order])])
     binnings, evidence = [], []
     for bins in range(least, most + 1):
         edges = _mass_edges(ordered, bins)
-        rows, hits = _counts(p, hit, edges)
+        upto = np.searchsorted(ordered, edges, side="right")
+        upto[0] = 0  # probability 0 is in the first bin
+        rows, hits = np.diff(upto), np.diff(hits_below[upto])
         middle = 0.5 * (edges[:-1] + edges[1:])
         binnings.append((edges, np.where(rows > 0, hits / np.maximum(rows, 1), middle)))
         evidence.append(bin_evidence(rows, hits, edges))
@@ -192,7 +196,7 @@ def _averaged(p: Array, hit: Array) -> tuple[Array, Array]:
     every = np.unique(np.concatenate([edges for edges, _ in binnings]))
     values = np.zeros(len(every) - 1)
     for share, (edges, means) in zip(weight, binnings, strict=True):
-        values += share * means[_bin_of(every[1:], edges)]
+        values += share * np.repeat(means, np.diff(np.searchsorted(every, edges)))
     return every, values
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.errors import ToolkitWarning
+from ood_toolkit.kernels.pool import share_out
+from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array
 
 __all__ = [
     "LEAST_LOG",
     "log_softmax",
     "minimum",
+    "newton_minimum",
     "row_nll",
     "softmax_loss",
 ]
@@ -23,6 +26,11 @@ LEAST_LOG = float(np.log(1e-300))
 """Where logarithms of probabilities are cut off before they are fitted on."""
 SETTLED = 1e-4
 """Largest slope of the objective at which a search that was cut short has still arrived."""
+NEARLY = 1e-4
+"""Length of the slope at which a Newton search asks whether there is a minimum at all."""
+UNSETTLED = 0.1
+"""Change of a logit by one more Newton step, near the end, that says there is none."""
+_BLOCK = 1 << 16  # numbers in a block of rows: what a processor's cache holds
 
 
 def log_softmax(z: Array) -> Array:
@@ -45,13 +53,25 @@ def row_nll(z: Array, labels: Array) -> Array:
 
 def softmax_loss(z: Array, labels: Array) -> tuple[float, Array]:
     """Mean negative log-likelihood and its (N, C) gradient with respect to the logits."""
-    log_p = log_softmax(z)
-    rows = np.arange(len(z))
-    loss = -float(log_p[rows, labels].mean())
-    gradient: Array = np.exp(log_p)
-    gradient[rows, labels] -= 1.0
-    gradient /= len(z)
-    return loss, gradient
+    gradient, losses = np.empty(z.shape), np.empty(len(z))
+
+    def work(start: int, stop: int) -> None:
+        rows, true = np.arange(stop - start), labels[start:stop]
+        best = z[start:stop].argmax(axis=1)
+        block = gradient[start:stop]
+        np.subtract(z[start:stop], z[start:stop][rows, best][:, None], out=block)
+        below = block[rows, true]
+        np.exp(block, out=block)
+        block[rows, best] = 0.0
+        # the mass beside the largest, so that its logarithm keeps its digits where it is tiny
+        others = block.sum(axis=1)
+        losses[start:stop] = np.log1p(others) - below
+        block[rows, best] = 1.0
+        block /= ((1.0 + others) * len(z))[:, None]
+        block[rows, true] -= 1.0 / len(z)
+
+    share_out(work, len(z), max(1, _BLOCK // z.shape[1]), thread_count())
+    return float(losses.mean()), gradient
 
 
 def minimum(
@@ -61,8 +81,12 @@ def minimum(
     *,
     bounds: Sequence[tuple[float | None, float | None]] | None = None,
     tolerance: float = 1e-9,
+    least_gain: float = 1e-15,
 ) -> Array:
     """Where a smooth objective is least, by L-BFGS-B; the objective gives its gradient too.
+
+    The search ends where no slope exceeds `tolerance`, or a step lowers the objective by less
+    than the share `least_gain`.
 
     Warns
     -----
@@ -79,7 +103,7 @@ def minimum(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={**options, "ftol": 1e-15, "gtol": tolerance},
+        options={**options, "ftol": least_gain, "gtol": tolerance},
     )
     x: Array = np.asarray(found.x, dtype=np.float64)
     low, high = np.array(bounds or [(None, None)] * x.size, dtype=np.float64).T
@@ -93,3 +117,73 @@ def minimum(
             stacklevel=3,
         )
     return x
+
+
+def newton_minimum(
+    name: str,
+    objective: Callable[[Array], tuple[float, Array]],
+    curvature: Callable[[Array], Array],
+    start: Array,
+    logits: Callable[[Array], Array],
+    tolerance: float = 1e-9,
+) -> Array:
+    """Where a convex objective is least, by scipy's trust-region Newton method.
+
+    Parameters
+    ----------
+    name : str
+        Of the calibrator, for the warning.
+    objective, curvature : callable
+        Value and gradient, and the (P, P) second derivatives, positive definite.
+    start : (P,) array
+        Where the search begins.
+    logits : callable
+        The (N, C) logits that P numbers give, a linear map.
+    tolerance : float
+        Length of the slope at the end.
+
+    Warns
+    -----
+    ToolkitWarning
+        If there is no minimum: where the slope is nearly 0, one more step still changes
+        logits as much as before.  What has been found there is kept, as going on would only
+        make some class ever more certain.
+    """
+    near = _trust_region(objective, curvature, start, max(NEARLY, tolerance))
+    _, slope = objective(near)
+    bend = curvature(near)
+    # numbers that no row depends on have no curvature: a trace of it keeps them where they are
+    bend[np.diag_indices_from(bend)] += 1e-12 * max(float(np.trace(bend)) / len(bend), 1e-300)
+    before, after = logits(near), logits(near - np.linalg.solve(bend, slope))
+    seen = np.isfinite(before)
+    change = np.abs(np.where(seen, after, 0.0) - np.where(seen, before, 0.0))
+    if change.max() > UNSETTLED:
+        c = int(change.max(axis=0).argmax())
+        warnings.warn(
+            f"{name}: class {c} can be told apart ever more surely, so the likelihood has no "
+            "maximum and the fit was stopped; add rows, or use temperature",
+            ToolkitWarning,
+            stacklevel=3,
+        )
+        return near
+    return _trust_region(objective, curvature, near, tolerance)
+
+
+def _trust_region(
+    objective: Callable[[Array], tuple[float, Array]],
+    curvature: Callable[[Array], Array],
+    start: Array,
+    tolerance: float,
+) -> Array:
+    import scipy.optimize
+
+    minimize: Any = scipy.optimize.minimize
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        hess=curvature,
+        method="trust-exact",
+        options={"gtol": tolerance, "initial_trust_radius": 1.0, "max_trust_radius": 1e6},
+    )
+    return np.asarray(found.x, dtype=np.float64)

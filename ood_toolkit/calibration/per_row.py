@@ -27,6 +27,12 @@ POLYNOMIAL = (-0.037, 0.481, -2.3, 4.917, -1.791)
 """Of the entropy, highest power first."""
 LOW_ENTROPY = 0.5
 """Entropy up to which nothing is sharpened."""
+LEAST = float(np.log(1e-6))
+"""Logarithm of the least temperature, in units of a row's spread; the largest is its inverse."""
+LOOKS = 100
+"""Most steps of the search for temperatures; bisection alone would need about 50."""
+FAR = -1e150
+"""Stands for a masked class: its exponential is 0, its square is finite."""
 
 
 def inverse_temperature(entropy: Array) -> Array:
@@ -137,8 +143,12 @@ class TemperedPerSample:
 
         most = float(np.log(z.shape[1]))
 
+        near = None  # one search begins where the one before it ended
+
         def loss(divergence: float) -> float:
-            return float(row_nll(z / _temperatures(z, divergence)[:, None], labels).mean())
+            nonlocal near
+            near = _temperatures(z, divergence, near)
+            return float(row_nll(z / near[:, None], labels).mean())
 
         # the loss need not have one minimum only: look around before going down
         tried = most * np.linspace(0.02, 0.98, 25)
@@ -187,20 +197,47 @@ class FittedTemperedPerSample(FittedCalibrator):
         return {"divergence": self.divergence}
 
 
-def _temperatures(z: Array, divergence: float) -> Array:
-    """Where KL(softmax(z / T) || uniform) = divergence, by bisection in ln T.  -> (N,)"""
+def _temperatures(z: Array, divergence: float, near: Array | None = None) -> Array:
+    """Where KL(softmax(z / T) || uniform) = divergence.  -> (N,)
+
+    Newton's method in ln T, within a bracket that each look at a row narrows; `near` are
+    temperatures to begin at.
+    """
     seen = np.isfinite(z)
-    count = seen.sum(axis=1)
     below = np.where(seen, z - z.max(axis=1, keepdims=True), -np.inf)
     spread = -np.where(seen, below, 0.0).min(axis=1)
     spread = np.where(spread > 0.0, spread, 1.0)
-    low, high = np.full(len(z), np.log(1e-6)), np.full(len(z), np.log(1e6))
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        scaled = below / (spread * np.exp(middle))[:, None]
-        log_p = log_softmax(scaled)
-        p = np.exp(log_p)
-        far = np.log(count) + np.sum(p * np.where(p > 0.0, log_p, 0.0), axis=1) > divergence
+    below /= spread[:, None]
+    most = np.log(seen.sum(axis=1))
+    low, high = np.full(len(z), LEAST), np.full(len(z), -LEAST)
+    found = np.zeros(len(z)) if near is None else np.clip(np.log(near / spread), LEAST, -LEAST)
+    open_rows = np.arange(len(z))
+    for _ in range(LOOKS):
+        at = found[open_rows]
+        excess, slope = _divergence(below[open_rows], at, most[open_rows] - divergence)
         # the farther from uniform, the hotter it must become
-        low, high = np.where(far, middle, low), np.where(far, high, middle)
-    return np.asarray(spread * np.exp(0.5 * (low + high)))
+        low[open_rows] = np.where(excess > 0.0, at, low[open_rows])
+        high[open_rows] = np.where(excess > 0.0, high[open_rows], at)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            following = at + excess / slope
+        bottom, top = low[open_rows], high[open_rows]
+        inside = (following >= bottom) & (following <= top)
+        following = np.where(inside, following, 0.5 * (bottom + top))
+        found[open_rows] = following
+        moving = np.abs(following - at) > 1e-14 * np.maximum(np.abs(at), 1.0)
+        open_rows = open_rows[moving & (excess != 0.0)]
+        if not len(open_rows):
+            break
+    return np.asarray(spread * np.exp(found))
+
+
+def _divergence(below: Array, place: Array, most: Array) -> tuple[Array, Array]:
+    """KL(softmax(z / T) || uniform) less what is wanted, and how fast it falls with ln T."""
+    scaled = below * np.exp(-place)[:, None]
+    p = np.exp(scaled)
+    total = p.sum(axis=1)
+    p /= total[:, None]
+    np.maximum(scaled, FAR, out=scaled)  # a masked class counts for nothing
+    mean = np.einsum("nc,nc->n", p, scaled)
+    square = np.einsum("nc,nc,nc->n", p, scaled, scaled)
+    return most + mean - np.log(total), np.maximum(square - mean * mean, 0.0)

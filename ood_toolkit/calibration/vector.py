@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.calibration.base import FittedCalibrator, validation_rows
-from ood_toolkit.calibration.likelihood import minimum, softmax_loss
+from ood_toolkit.calibration.likelihood import (
+    log_softmax,
+    minimum,
+    newton_minimum,
+    softmax_loss,
+)
 from ood_toolkit.calibration.registry import calibration_method
 from ood_toolkit.calibration.temperature import best_temperature
 from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["FittedVector", "VectorScaling"]
+
+NEWTON_CLASSES = 1000
+"""Up to so many classes second derivatives are used, a matrix of (2 C, 2 C)."""
 
 
 @calibration_method("vector", keeps_prediction=False, reference="Guo et al., ICML 2017")
@@ -53,14 +61,22 @@ class VectorScaling:
         seen = np.isfinite(z)
         held = np.where(seen, z, 0.0)
 
+        def logits(theta: Array) -> Array:
+            return np.where(seen, held * theta[:classes] + theta[classes:], -np.inf)
+
         def objective(theta: Array) -> tuple[float, Array]:
-            a, b = theta[:classes], theta[classes:]
-            loss, slope = softmax_loss(np.where(seen, held * a + b, -np.inf), labels)
+            loss, slope = softmax_loss(logits(theta), labels)
             return loss, np.concatenate([np.einsum("nc,nc->c", slope, held), slope.sum(axis=0)])
+
+        def curvature(theta: Array) -> Array:
+            return _curvature(np.exp(log_softmax(logits(theta))), held)
 
         inverse = 1.0 / best_temperature(validation, labels)[0]
         start = np.concatenate([np.full(classes, inverse), np.zeros(classes)])
-        theta = minimum("vector", objective, start)
+        if classes <= NEWTON_CLASSES:
+            theta = newton_minimum("vector", objective, curvature, start, logits)
+        else:
+            theta = minimum("vector", objective, start)
         shift = theta[classes:] - theta[classes:].mean()
         return FittedVector(self, classes, 0, theta[:classes].copy(), shift)
 
@@ -87,3 +103,19 @@ class FittedVector(FittedCalibrator):
     def report(self) -> Mapping[str, Any]:
         """Smallest and largest scale."""
         return {"least_scale": float(self.scale.min()), "largest_scale": float(self.scale.max())}
+
+
+def _curvature(p: Array, held: Array) -> Array:
+    """Second derivatives of the mean NLL by scales, then shifts: (N, C) twice -> (2 C, 2 C)."""
+    classes = p.shape[1]
+    weighted = p * held
+    both = np.empty((2 * classes, 2 * classes))
+    scales, shifts = slice(0, classes), slice(classes, None)
+    both[scales, scales] = np.diag((weighted * held).sum(axis=0)) - weighted.T @ weighted
+    both[scales, shifts] = np.diag(weighted.sum(axis=0)) - weighted.T @ p
+    both[shifts, scales] = both[scales, shifts].T
+    both[shifts, shifts] = np.diag(p.sum(axis=0)) - p.T @ p
+    both /= len(p)
+    # a common shift changes nothing; curvature there keeps the search from wandering off
+    both[shifts, shifts] += 1.0 / classes**2
+    return both

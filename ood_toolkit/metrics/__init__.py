@@ -22,18 +22,27 @@ from ood_toolkit.metrics.detection import (
     roc_curve,
 )
 from ood_toolkit.metrics.false_positives import FPR_RULES
-from ood_toolkit.metrics.intervals import (
-    AurocDifference,
-    Interval,
-    auroc_difference,
-    auroc_interval,
-    bootstrap_intervals,
-    delong_interval,
-)
+from ood_toolkit.metrics.intervals import Interval, auroc_interval, delong_interval
 from ood_toolkit.metrics.misclassification import ErrorDetection, error_detection
 from ood_toolkit.metrics.openset import ccr_at_fpr, oscr
+from ood_toolkit.metrics.paired import (
+    AurocDifference,
+    MetricDifference,
+    Placements,
+    auroc_difference,
+    bootstrap_differences,
+    placements,
+)
 from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, PrecisionRecall, Ranking, Roc
+from ood_toolkit.metrics.ranking_bootstrap import bootstrap_intervals
 from ood_toolkit.metrics.reliability import BINNINGS, Reliability, reliability, top_label
+from ood_toolkit.metrics.scod import (
+    ScodCurve,
+    scod_augrc,
+    scod_aurc,
+    scod_curve,
+    scod_risk_at_coverage,
+)
 from ood_toolkit.metrics.selective import (
     RiskCoverage,
     augrc,
@@ -43,6 +52,8 @@ from ood_toolkit.metrics.selective import (
     risk_at_coverage,
     risk_coverage,
 )
+from ood_toolkit.metrics.selective_intervals import SelectiveIntervals, selective_intervals
+from ood_toolkit.metrics.sorted_scores import SortedScores
 
 __all__ = [
     "AUPR_ESTIMATORS",
@@ -52,11 +63,16 @@ __all__ = [
     "ErrorDetection",
     "FPR_RULES",
     "Interval",
+    "MetricDifference",
+    "Placements",
     "PrecisionRecall",
     "Ranking",
     "Reliability",
     "RiskCoverage",
     "Roc",
+    "SortedScores",
+    "ScodCurve",
+    "SelectiveIntervals",
     "accuracy",
     "augrc",
     "aupr_in",
@@ -66,6 +82,7 @@ __all__ = [
     "auroc_difference",
     "auroc_interval",
     "autc",
+    "bootstrap_differences",
     "bootstrap_intervals",
     "brier",
     "brier_decomposition",
@@ -84,10 +101,16 @@ __all__ = [
     "metric_interval",
     "nll",
     "oscr",
+    "placements",
     "reliability",
     "risk_at_coverage",
     "risk_coverage",
     "roc_curve",
+    "scod_augrc",
+    "scod_aurc",
+    "scod_curve",
+    "scod_risk_at_coverage",
+    "selective_intervals",
     "smooth_calibration_error",
     "top_label",
     "top_label_brier",

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from ood_toolkit.kernels.ranking import FIRST, NEAREST, THINNED, band_mean, operating_point
 from ood_toolkit.metrics.inputs import check_choice, check_share, least_count
 
-__all__ = ["FPR_RULES", "false_positive_rate"]
+__all__ = ["FPR_RULES", "SWEPT", "false_positive_rate", "how_chosen"]
 
 Array = npt.NDArray[Any]
 
-_BAND = -1
+SWEPT = -1
+"""How the rule chooses that sweeps thresholds instead of reading one point of the curve."""
+
 _BAND_HALF_WIDTH = 0.0005
 _BAND_CUTS = 100_000
 
@@ -27,13 +29,25 @@ _RULES: dict[str, tuple[int, bool]] = {  # name: how the point is chosen, is OOD
     "id_positive": (FIRST, False),
     "ood_positive": (FIRST, True),
     "openood": (THINNED, True),
-    "odin": (_BAND, False),
+    "odin": (SWEPT, False),
     "nearest_id": (NEAREST, False),
     "nearest_ood": (NEAREST, True),
 }
 
 FPR_RULES = tuple(_RULES)
 """Names of the rules; `Ranking.fpr_at_tpr` says what each does."""
+
+
+def how_chosen(rule: str) -> tuple[int, bool]:
+    """How `operating_point` finds a rule's point, or `SWEPT`; and whether OOD is positive.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such rule.
+    """
+    check_choice("FPR rule", rule, FPR_RULES)
+    return _RULES[rule]
 
 
 def false_positive_rate(
@@ -66,13 +80,12 @@ def false_positive_rate(
     InputError
         If `tpr` is not in (0, 1].
     """
-    check_choice("FPR rule", rule, FPR_RULES)
+    choice, ood_positive = how_chosen(rule)
     share = check_share("tpr", tpr)
-    choice, ood_positive = _RULES[rule]
     for name, counts in (("ID", id_at_or_above), ("OOD", ood_at_or_above)):
         if counts[-1] == 0:
             return math.nan, f"there are no {name} scores"
-    if choice == _BAND:
+    if choice == SWEPT:
         return _mean_over_band(thresholds(), id_at_or_above, ood_at_or_above, share)
     hits, misses = id_at_or_above, ood_at_or_above
     if ood_positive:

@@ -9,7 +9,7 @@ import numpy as np
 from ood_toolkit.metrics.inputs import as_flags, as_scores, check_share, least_count, undefined
 from ood_toolkit.metrics.ranking import Ranking
 
-__all__ = ["ccr_at_fpr", "oscr"]
+__all__ = ["ccr_at_fpr", "ccr_of_ranking", "oscr", "oscr_of_ranking"]
 
 
 def ccr_at_fpr(id_scores: Any, id_correct: Any, ood_scores: Any, fpr: float = 0.05) -> float:
@@ -49,8 +49,12 @@ def ccr_at_fpr(id_scores: Any, id_correct: Any, ood_scores: Any, fpr: float = 0.
     >>> ccr_at_fpr([0.9, 0.8, 0.4], [True, False, True], [0.5, 0.1], fpr=0.5)
     0.3333333333333333
     """
+    return ccr_of_ranking(*_of_correct(id_scores, id_correct, ood_scores), fpr)
+
+
+def ccr_of_ranking(ranking: Ranking, rows: int, fpr: float) -> float:
+    """`ccr_at_fpr` where the correctly classified of `rows` ID rows are ranked already."""
     share = check_share("fpr", fpr, zero=True)
-    ranking, rows = _of_correct(id_scores, id_correct, ood_scores)
     if rows == 0 or ranking.n_ood == 0:
         return undefined("CCR", "a set is empty")
     counts = ranking.ood_at_or_above
@@ -91,7 +95,11 @@ def oscr(id_scores: Any, id_correct: Any, ood_scores: Any) -> float:
     >>> oscr([0.9, 0.8, 0.4], [True, False, True], [0.5, 0.1])
     0.5
     """
-    ranking, rows = _of_correct(id_scores, id_correct, ood_scores)
+    return oscr_of_ranking(*_of_correct(id_scores, id_correct, ood_scores))
+
+
+def oscr_of_ranking(ranking: Ranking, rows: int) -> float:
+    """`oscr` where the correctly classified of `rows` ID rows are ranked already."""
     if rows == 0 or ranking.n_ood == 0:
         return undefined("OSCR", "a set is empty")
     return ranking.auroc() * ranking.n_id / rows if ranking.n_id else 0.0

@@ -25,6 +25,7 @@ from ood_toolkit.kernels.resampling import drawn_groups, resampled
 from ood_toolkit.kernels.sorting import scores_of, sort_pair_descending
 from ood_toolkit.metrics.false_positives import false_positive_rate
 from ood_toolkit.metrics.inputs import as_scores, check_choice, undefined
+from ood_toolkit.metrics.sorted_scores import SortedScores
 
 __all__ = ["AUPR_ESTIMATORS", "PrecisionRecall", "Ranking", "Roc"]
 
@@ -91,8 +92,17 @@ class Ranking:
         for name, one in zip(sets, ordered, strict=True):
             if one.first_bad >= 0:
                 raise InputError(f"{name}[{one.first_bad}] is NaN; a score must be a number")
-        groups = merge_tie_groups(ordered[0].keys, ordered[1].keys)
-        return cls(*groups, partial(_thresholds, ordered[0].keys, ordered[1].keys, groups))
+        return cls._merged(ordered[0].keys, ordered[1].keys)
+
+    @classmethod
+    def between(cls, id_scores: SortedScores, ood_scores: SortedScores) -> Ranking:
+        """Merge scores that are sorted already, as for one ID set and many OOD sets."""
+        return cls._merged(id_scores.keys, ood_scores.keys)
+
+    @classmethod
+    def _merged(cls, first: Array, second: Array) -> Ranking:
+        groups = merge_tie_groups(first, second)
+        return cls(*groups, partial(_thresholds, first, second, groups))
 
     @property
     def n_id(self) -> int:

@@ -188,3 +188,85 @@ def test_bootstrap_says_where_it_has_no_answer():
 def test_bootstrap_refuses(arguments, error, match):
     with pytest.raises(error, match=match):
         metrics.bootstrap_intervals(Ranking.of([1.0, 2.0], [0.0, 1.5]), **arguments)
+
+
+def test_bootstrap_of_areas_is_normal_on_the_logit_scale():
+    """With the deviation of logits of figures resampled and scored anew."""
+    rng = np.random.default_rng(SEED)
+    ranking = Ranking.of(rng.normal(1.5, 1, 120), rng.normal(0, 1, 90))
+    found = metrics.bootstrap_intervals(ranking, resamples=300, seed=4, level=0.9)
+    states = np.random.SeedSequence(4).generate_state(300, np.uint64)
+    drawn = [ranking.resampled(int(state)) for state in states]
+    z = NormalDist().inv_cdf(0.95)
+    for name in ("auroc", "aupr_in", "aupr_out"):
+        values = np.array([getattr(one, name)() for one in drawn])
+        area = getattr(ranking, name)()
+        logit = math.log(area / (1 - area))
+        reach = z * np.log(values / (1 - values)).std(ddof=1)
+        expected = [1 / (1 + math.exp(-(logit + side * reach))) for side in (-1, 1)]
+        assert found[name] == pytest.approx(expected, rel=1e-9)
+    fprs = [one.fpr_at_tpr() for one in drawn]
+    assert found["fpr"] == pytest.approx(np.percentile(fprs, [5, 95]), rel=1e-12)
+
+
+def test_areas_of_sets_that_do_not_overlap_are_points():
+    found = metrics.bootstrap_intervals(Ranking.of([3.0, 2.0, 4.0], [0.0, 1.0]), 20)
+    assert found["auroc"] == found["aupr_in"] == found["aupr_out"] == (1.0, 1.0)
+
+
+def paired(noise, n=300, m=200):
+    rng = np.random.default_rng(SEED)
+    inside, outside = rng.normal(1.5, 1, n), rng.normal(0, 1, m)
+    worse = (inside + noise * rng.normal(size=n), outside + noise * rng.normal(size=m))
+    return {"a": (inside, outside), "b": worse}
+
+
+@pytest.mark.parametrize("metric", ["auroc", "fpr", "aupr_in", "aupr_out"])
+def test_paired_bootstrap_equals_drawing_the_rows(metric):
+    methods, runs = paired(1.0), 3_000
+    found = metrics.bootstrap_differences(methods, "a", metric, resamples=runs)["b"]
+    rng = np.random.default_rng(1)
+    measure = {"fpr": lambda r: r.fpr_at_tpr()}.get(metric, lambda r: getattr(r, metric)())
+    anew = []
+    for _ in range(runs):
+        rows = rng.integers(0, 300, 300), rng.integers(0, 200, 200)
+        both = [measure(Ranking.of(i[rows[0]], o[rows[1]])) for i, o in methods.values()]
+        anew.append(both[1] - both[0])
+    own = [measure(Ranking.of(*pair)) for pair in methods.values()]
+    assert found.difference == pytest.approx(own[1] - own[0], abs=1e-12)
+    spread = np.std(anew)
+    slack = 4 * 0.07 * spread + (1 / 200 if metric == "fpr" else 0.0)
+    np.testing.assert_allclose(found.interval, np.percentile(anew, [2.5, 97.5]), atol=slack)
+
+
+def test_paired_bootstrap_of_a_method_with_itself():
+    methods = {"a": paired(1.0)["a"], "same": tuple(3 * s for s in paired(1.0)["a"])}
+    for metric in ("auroc", "fpr", "aupr_in", "aupr_out"):
+        found = metrics.bootstrap_differences(methods, "a", metric, resamples=50)["same"]
+        assert found == (0.0, (0.0, 0.0), 1.0)
+
+
+def test_paired_bootstrap_refuses():
+    methods = paired(1.0)
+    with pytest.raises(InputError, match="c is none of a, b"):
+        metrics.bootstrap_differences(methods, "c")
+    with pytest.raises(InputError, match="ap is none of auroc, fpr"):
+        metrics.bootstrap_differences(methods, "a", "ap")
+    with pytest.raises(InputError, match="the same rows"):
+        metrics.bootstrap_differences({**methods, "c": ([1.0], [0.0])}, "a")
+    with pytest.raises(InputError, match="rule odin has no paired bootstrap"):
+        metrics.bootstrap_differences(methods, "a", rule="odin")
+
+
+def test_scores_sorted_once_rank_alike():
+    rng = np.random.default_rng(3)
+    inside = np.round(rng.normal(1, 1, 80), 1)
+    ordered = metrics.SortedScores.of(inside)
+    for m in (1, 7, 60):
+        outside = np.round(rng.normal(0, 1, m), 1)
+        merged = Ranking.between(ordered, metrics.SortedScores.of(outside))
+        expected = Ranking.of(inside, outside)
+        np.testing.assert_array_equal(merged.id_at_or_above, expected.id_at_or_above)
+        np.testing.assert_array_equal(merged.thresholds, expected.thresholds)
+    with pytest.raises(InputError, match=r"scores\[1\] is NaN"):
+        metrics.SortedScores.of([1.0, math.nan])
