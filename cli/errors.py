@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import rich_click as click
 
 from .console import print_json, print_table, progress, shown
-from .evaluate import PARTIAL
+from .measure import PARTIAL
 from .members import member_option, members_by_set
 from .options import (
     FileOptions,
@@ -21,6 +23,9 @@ from .options import (
 )
 from .tables import print_notes
 
+if TYPE_CHECKING:
+    from ood_toolkit.evaluation import ErrorReport
+
 __all__ = ["errors"]
 
 
@@ -30,6 +35,27 @@ __all__ = ["errors"]
 @set_option("NAME.KEY")
 @train_options
 @member_option
+@click.option(
+    "--ood",
+    "ood_files",
+    metavar="[NAME=]FILE",
+    multiple=True,
+    help="Outliers, to be rejected beside the wrong predictions; repeat for more sets.",
+)
+@click.option(
+    "--ood-cost",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Of accepting an outlier, in wrong predictions.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Resamples behind the intervals of risks and coverages; 0 for none.",
+)
 @click.option("--json-out", metavar="FILE", help="Also write the JSON document.")
 @file_options
 @json_option
@@ -41,6 +67,9 @@ def errors(
     train: str | None,
     id_val: str | None,
     members: tuple[str, ...],
+    ood_files: tuple[str, ...],
+    ood_cost: float,
+    bootstrap: int,
     json_out: str | None,
     files: FileOptions,
     as_json: bool,
@@ -51,15 +80,20 @@ def errors(
 
     AUROC and AUPR of right against wrong predictions, the area under the risk-coverage
     curve, and the selective risk at several coverages; the classifier's own accuracy, NLL,
-    Brier score and ECE.
+    Brier score and ECE.  With --ood also the risk where outliers are to be rejected too:
+    wrong predictions and, weighed by --ood-cost, outliers among all rows accepted.
     """
     import json
+    import math
 
     from ood_toolkit import api
     from ood_toolkit.io import atomic_write, refuse_same_file
 
+    if not math.isfinite(ood_cost):
+        raise click.UsageError("--ood-cost must be a number")
     names = split_methods(methods)
-    stacks = members_by_set(members, ["FILE", "train", "id-val"], "FILE")
+    sets = _sets(ood_files)
+    stacks = members_by_set(members, ["FILE", "train", "id-val", *sets], "FILE")
     with talking(quiet, verbose):
         everything = names == ["all"]
         listed = [row.name for row in api.methods()] if everything else names
@@ -68,7 +102,7 @@ def errors(
             for name, values in parameters_by_method(settings, listed).items()
         ]
         if json_out:
-            given = [file, *(f for f in (train, id_val, files.head) if f)]
+            given = [file, *sets.values(), *(f for f in (train, id_val, files.head) if f)]
             refuse_same_file(json_out, given + [f for paths in stacks.values() for f in paths])
         fit_on = files.load(train, members=stacks["train"]) if train else None
         head = fit_on.head if fit_on else None
@@ -76,10 +110,14 @@ def errors(
         held_out = (
             files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
         )
+        ood = {
+            name: files.load(path, labels=False, head=record.head, members=stacks[name])
+            for name, path in sets.items()
+        }
         with progress(len(detectors), quiet=quiet) as step:
             report = api.evaluate_errors(
-                detectors, record, train=fit_on, id_val=held_out, skip_unmet=everything,
-                progress=step,
+                detectors, record, train=fit_on, id_val=held_out, ood=ood, ood_cost=ood_cost,
+                bootstrap=bootstrap, skip_unmet=everything, progress=step,
             )  # fmt: skip
     if json_out:
         with atomic_write(json_out) as out:
@@ -92,17 +130,7 @@ def errors(
             f"{report.brier:.4f}, ECE {shown(report.ece)} %.  AUROC, AUPR, AURC and selective "
             "risk in percent; a right prediction is the positive class."
         )
-        coverages = list(report.results[0].risk_at_coverage)
-        print_table(
-            ["method", "AUROC", "AUPR-success", "AUPR-error", "AURC", "E-AURC"]
-            + [f"risk@{float(c):.0%}" for c in coverages],
-            [
-                [r.method, *map(shown, (r.auroc, r.aupr_success, r.aupr_error, r.aurc, r.e_aurc))]
-                + [shown(r.risk_at_coverage[c]) for c in coverages]
-                for r in sorted(report.results, key=lambda r: r.aurc)
-            ],
-            left=["method"],
-        )
+        _print_tables(report, list(sets), ood_cost)
         if not quiet:
             print_notes(report)
     if not report.results:
@@ -112,3 +140,54 @@ def errors(
         raise InputError(f"no method could run: {notes[0].method}: {notes[0].reason}")
     if report.failed:
         raise click.exceptions.Exit(PARTIAL)
+
+
+def _print_tables(report: ErrorReport, sets: list[str], cost: float) -> None:
+    """Errors alone, and with each set of outliers."""
+    ranked = sorted(report.results, key=lambda r: r.aurc)
+    coverages = list(ranked[0].risk_at_coverage)
+    print_table(
+        ["method", "AUROC", "AUPR-success", "AUPR-error", "AURC", "E-AURC"]
+        + [f"risk@{float(c):.0%}" for c in coverages],
+        [
+            [r.method, *map(shown, (r.auroc, r.aupr_success, r.aupr_error, r.aurc, r.e_aurc))]
+            + [shown(r.risk_at_coverage[c]) for c in coverages]
+            for r in ranked
+        ],
+        left=["method"],
+    )
+    for name in sets:
+        found = {r.method: r.scod[name] for r in ranked}
+        rows = next(iter(found.values())).n_ood
+        click.echo(
+            f"With {rows} outliers of {name} among the rows, each of which costs {cost:g} wrong "
+            "predictions if accepted; risk in percent of the rows accepted."
+        )
+        print_table(
+            ["method", "AURC", "AUGRC", *(f"risk@{float(c):.0%}" for c in coverages)],
+            [
+                [
+                    method,
+                    *map(shown, (s.aurc, s.augrc, *(s.risk_at_coverage[c] for c in coverages))),
+                ]
+                for method, s in sorted(found.items(), key=lambda pair: pair[1].aurc)
+            ],
+            left=["method"],
+        )
+
+
+def _sets(values: tuple[str, ...]) -> dict[str, str]:
+    """Files by name; the file's own where none is given."""
+    from pathlib import PurePath
+
+    sets: dict[str, str] = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals:
+            name, path = PurePath(value).stem, value
+        if not name or not path:
+            raise click.UsageError(f"--ood {value}: expected [NAME=]FILE")
+        if name in sets:
+            raise click.UsageError(f"--ood {name} is given twice; name one, NAME=FILE")
+        sets[name] = path
+    return sets

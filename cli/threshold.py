@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import rich_click as click
 
 from .console import print_facts, print_json
-from .options import FileOptions, file_options, json_option, talk_options, talking
+from .options import FileOptions, file_options, json_option, memory_option, talk_options, talking
+
+if TYPE_CHECKING:
+    from ood_toolkit.decision import Rule
+    from ood_toolkit.detectors.base import FittedScorer
+    from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["threshold"]
+
+RULES = ("tpr", "class", "selective-risk", "expected-error", "method")
+"""What a threshold can be set by."""
 
 
 @click.command()
@@ -16,11 +26,18 @@ __all__ = ["threshold"]
     "--id-val", metavar="FILE", required=True, help="In-distribution outputs not fitted on."
 )
 @click.option(
+    "--rule",
+    type=click.Choice(RULES),
+    default="tpr",
+    show_default=True,
+    help="A share to accept, of all rows or of each predicted class; a bound on how many "
+    "accepted predictions are wrong, or on how many of all rows are accepted and wrong; or the "
+    "method's own rule (sdm, softmax_centroid).",
+)
+@click.option(
     "--tpr",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.95,
-    show_default=True,
-    help="Share of in-distribution rows to accept.",
+    help="Share of in-distribution rows to accept.  [default: 0.95]",
 )
 @click.option(
     "--guarantee",
@@ -30,20 +47,28 @@ __all__ = ["threshold"]
 @click.option(
     "--delta",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="How often the guarantee may fail.  [default: 0.05]",
+    help="How often a guarantee may fail.  [default: 0.05]",
+)
+@click.option(
+    "--risk",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="The bound of selective-risk and expected-error.",
 )
 @click.option(
     "-o", "--output", metavar="FILE", help="Write the detector there instead of over DETECTOR."
 )
 @file_options
+@memory_option
 @json_option
 @talk_options
 def threshold(
     detector: str,
     id_val: str,
-    tpr: float,
+    rule: str,
+    tpr: float | None,
     guarantee: bool,
     delta: float | None,
+    risk: float | None,
     output: str | None,
     files: FileOptions,
     as_json: bool,
@@ -54,33 +79,37 @@ def threshold(
 
     `score --detector` then says for each row whether to accept it, and its p-value.  With
     --guarantee the threshold is lowered until the share accepted of all in-distribution
-    rows, not only of these, is at least --tpr with confidence 1 - delta.
+    rows, not only of these, is at least --tpr with confidence 1 - delta.  Rules of risk need
+    labels.
     """
-    from ood_toolkit.decision import Threshold
     from ood_toolkit.detectors.persistence import read_scorer, save_scorer
     from ood_toolkit.errors import BadParameter, DataError, InputError
+    from ood_toolkit.evaluation.inspection import doubts_about_logits
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import file_digest, refuse_same_file
 
-    if delta is not None and not guarantee:
-        raise click.UsageError("--delta belongs to --guarantee")
-    if guarantee and tpr >= 1.0:
-        raise click.UsageError("no number of rows guarantees a --tpr of 1")
+    _refuse_what_does_not_fit(rule, tpr, guarantee, delta, risk)
     target = output or detector
     with talking(quiet, verbose) as talk:
         refuse_same_file(target, [id_val, *([files.head] if files.head else [])])
         saved = read_scorer(detector)
         record = files.load(id_val)
+        for doubt in doubts_about_logits(record):
+            talk.note(f"Warning: {id_val}: {doubt}")
         scores = saved.scorer.score(record)
+        sure = 0.05 if delta is None else delta
+        share = 0.95 if tpr is None else tpr
         try:
-            if guarantee:
-                found = Threshold.guaranteed(scores, tpr, 0.05 if delta is None else delta)
+            if risk is not None:
+                found = _at_risk(rule, record, scores, risk, sure)
             else:
-                found = Threshold.at_tpr(scores, tpr)
-        except BadParameter:
+                guaranteed = sure if guarantee else None
+                found = _at_rate(rule, saved.scorer, record, scores, share, guaranteed)
+        except (BadParameter, DataError):
             raise
         except InputError as reason:
-            raise DataError(id_val, "", str(reason)) from None
+            words = str(reason).removeprefix(f"{id_val}: ")
+            raise DataError(id_val, "", words) from None
         digest = file_digest(id_val)
         if saved.fitted_on.get("sha256") == digest:
             talk.note(
@@ -88,15 +117,59 @@ def threshold(
                 "than new ones; use others"
             )
         facts = {**found.facts(), "set_on": {"file": id_val, "sha256": digest}}
+        if facts.get("coverage") == 0.0:
+            talk.note(f"Warning: {detector}: the rule accepts none of these rows, nor any other")
         save_scorer(
-            saved.scorer,
-            target,
-            fitted_on=saved.fitted_on,
-            threshold=facts,
-            id_scores=found.id_scores,
+            saved.scorer, target, fitted_on=saved.fitted_on, threshold=facts, **found.arrays()
         )
     document = plain({"method": saved.scorer.name, "output": target, "threshold": facts})
     if as_json:
         print_json(document)
     elif not quiet:
         print_facts(document)
+
+
+def _refuse_what_does_not_fit(
+    rule: str, tpr: float | None, guarantee: bool, delta: float | None, risk: float | None
+) -> None:
+    of_risk = rule in ("selective-risk", "expected-error")
+    if of_risk and risk is None:
+        raise click.UsageError(f"--rule {rule} needs --risk")
+    if risk is not None and not of_risk:
+        raise click.UsageError("--risk belongs to --rule selective-risk and expected-error")
+    if (tpr is not None or guarantee) and rule not in ("tpr", "class"):
+        raise click.UsageError("--tpr and --guarantee belong to --rule tpr and class")
+    if delta is not None and not guarantee and rule != "selective-risk":
+        raise click.UsageError("--delta belongs to --guarantee and --rule selective-risk")
+    if guarantee and tpr is not None and tpr >= 1.0:
+        raise click.UsageError("no number of rows guarantees a --tpr of 1")
+
+
+def _at_rate(
+    rule: str,
+    scorer: FittedScorer,
+    x: Outputs,
+    scores: Array,
+    tpr: float,
+    delta: float | None,
+) -> Rule:
+    from ood_toolkit.decision import ClassThresholds, MethodRule, Threshold
+    from ood_toolkit.decision.verdict import predicted_classes
+
+    if rule == "method":
+        return MethodRule.of(scorer, x)
+    if rule == "class":
+        return ClassThresholds.at_tpr(scores, predicted_classes(x), x.classes, tpr, delta)
+    if delta is None:
+        return Threshold.at_tpr(scores, tpr)
+    return Threshold.guaranteed(scores, tpr, delta)
+
+
+def _at_risk(rule: str, x: Outputs, scores: Array, risk: float, delta: float) -> Rule:
+    from ood_toolkit.decision import RiskRule
+    from ood_toolkit.decision.verdict import right_predictions
+
+    correct = right_predictions(x)
+    if rule == "selective-risk":
+        return RiskRule.selective(scores, correct, risk, delta)
+    return RiskRule.expected(scores, correct, risk)

@@ -3,100 +3,19 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ood_toolkit.chunks import located, probability_chunks
-from ood_toolkit.errors import InputError
+from ood_toolkit.chunks import located, look_like_probabilities, probability_chunks
+from ood_toolkit.decision.nonconformity import conformal_quantile, nonconformity
+from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
 
-__all__ = [
-    "ConformalSets",
-    "FittedSets",
-    "SetReport",
-    "conformal_quantile",
-    "nonconformity",
-]
-
-
-def conformal_quantile(scores: Any, alpha: float) -> float:
-    """The ceil((N + 1)(1 - alpha))-th smallest score; infinite where there are too few.
-
-    Parameters
-    ----------
-    scores : (N,) array of float
-        Nonconformity of calibration rows.
-    alpha : float
-        In (0, 1).
-
-    Returns
-    -------
-    float
-        A new exchangeable score is at most this with probability at least 1 - alpha.
-
-    Examples
-    --------
-    >>> conformal_quantile([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], 0.2)
-    0.8
-    """
-    require(0.0 < alpha < 1.0, f"alpha must lie in (0, 1), got {alpha}")
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    # rounding in (1 - alpha)(N + 1) must not take a whole row
-    rank = math.ceil((ordered.size + 1) * (1.0 - alpha) - 1e-12)
-    return float(ordered[rank - 1]) if rank <= ordered.size else math.inf
-
-
-def nonconformity(
-    p: Array,
-    score: str,
-    u: Array,
-    *,
-    penalty: float = 0.0,
-    rank_free: int = 0,
-) -> Array:
-    """How strange each class would be as the label of each row.
-
-    Parameters
-    ----------
-    p : (N, C) array of float64
-        Class probabilities.
-    score : {"lac", "aps", "raps", "saps"}
-        1 - p; the mass of likelier classes and a share 1 - u of the class's own; the same
-        plus `penalty` for each rank beyond `rank_free`; or that with every probability but
-        the largest replaced by `penalty`.
-    u : (N,) array of float64
-        In [0, 1]; 0 for sets that do not depend on chance.
-    penalty : float
-        At least 0.
-    rank_free : int
-        Ranks, counted from 1, without penalty.
-
-    Returns
-    -------
-    (N, C) array of float64
-        Smaller = likelier.
-    """
-    if score == "lac":
-        return np.asarray(1.0 - p)
-    order = np.argsort(-p, axis=1, kind="stable")
-    ordered = np.take_along_axis(p, order, axis=1)
-    rank = np.arange(1, p.shape[1] + 1)
-    if score == "saps":
-        found = np.where(
-            rank == 1,
-            u[:, None] * ordered[:, :1],
-            ordered[:, :1] + penalty * (rank - 2 + u[:, None]),
-        )
-    else:
-        found = np.cumsum(ordered, axis=1) - u[:, None] * ordered
-        if score == "raps":
-            found = found + penalty * np.maximum(0, rank - rank_free)
-    scores = np.empty_like(found)
-    np.put_along_axis(scores, order, found, axis=1)
-    return scores
+__all__ = ["ConformalSets", "FittedSets", "SetReport", "labels_of_sets"]
 
 
 @dataclass(frozen=True)
@@ -162,9 +81,18 @@ class ConformalSets:
         InputError
             If logits or labels are missing or unknown, a row cannot be used, there are no
             rows, or, by class, naming a class with none.
+
+        Warns
+        -----
+        ToolkitWarning
+            If the logits look like probabilities; if there are too few rows, or rows of a
+            class, so that every set holds all classes.
         """
-        labels = _labels(validation)
-        scores = self._scores(validation, self.seed)[np.arange(len(labels)), labels]
+        labels = labels_of_sets(validation)
+        if look_like_probabilities(validation):
+            message = "logits: they look like probabilities; sets need logits, take the logarithm"
+            warnings.warn(located(validation, message), ToolkitWarning, stacklevel=2)
+        scores = self.scores(validation, self.seed)[np.arange(len(labels)), labels]
         if not self.by_class:
             quantiles = np.array([conformal_quantile(scores, self.alpha)])
         else:
@@ -177,9 +105,22 @@ class ConformalSets:
             quantiles = np.array(
                 [conformal_quantile(scores[labels == c], self.alpha) for c in range(len(present))]
             )
+        if not np.isfinite(quantiles).all():
+            of = f"class {int(np.argmax(quantiles))} has" if self.by_class else "there are"
+            warnings.warn(
+                located(
+                    validation,
+                    f"{of} too few rows for alpha {self.alpha:g}: every set holds "
+                    f"{'that class' if self.by_class else 'every class'}; it takes "
+                    f"{_rows_for(self.alpha)}",
+                ),
+                ToolkitWarning,
+                stacklevel=2,
+            )
         return FittedSets(self, validation.classes, quantiles)
 
-    def _scores(self, x: Outputs, seed: int) -> Array:
+    def scores(self, x: Outputs, seed: int) -> Array:
+        """(N, C) nonconformity of every class of each row; `seed` is of the chance."""
         chance = self.randomized and self.score != "lac"
         u = np.random.default_rng(seed).random(len(x)) if chance else np.zeros(len(x))
         found = np.empty((len(x), x.classes))
@@ -260,7 +201,7 @@ class FittedSets:
                 located(x, f"{x.classes} classes, but the sets were fitted on {self.classes}")
             )
         # chance of its own, independent of that of the fit
-        scores = self.rule._scores(x, self.rule.seed + 1)
+        scores = self.rule.scores(x, self.rule.seed + 1)
         return np.asarray(scores <= self.quantiles)
 
     def report(self, x: Outputs) -> SetReport:
@@ -271,7 +212,7 @@ class FittedSets:
         InputError
             If logits or labels are missing or unknown, or a row cannot be used.
         """
-        labels = _labels(x)
+        labels = labels_of_sets(x)
         sets = self.sets(x)
         held = sets[np.arange(len(labels)), labels]
         size = sets.sum(axis=1)
@@ -289,7 +230,16 @@ class FittedSets:
         )
 
 
-def _labels(x: Outputs) -> Array:
+def _rows_for(alpha: float) -> int:
+    """Fewest rows whose quantile is finite."""
+    rows = max(1, math.ceil(1.0 / alpha) - 2)
+    while math.isinf(conformal_quantile(np.zeros(rows), alpha)):
+        rows += 1
+    return rows
+
+
+def labels_of_sets(x: Outputs) -> Array:
+    """The labels of the rows, all known; `InputError` where one cannot be used."""
     if x.logits is None or x.labels is None:
         raise InputError(located(x, "prediction sets need logits and labels to be fitted"))
     if len(x) == 0:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ood_toolkit.chunks import located
 from ood_toolkit.decision.guarantees import rows_needed
 from ood_toolkit.decision.threshold import Threshold
+from ood_toolkit.decision.verdict import Verdict, predicted_classes
 from ood_toolkit.errors import InputError
-from ood_toolkit.outputs import Array
+from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.protocols import Scorer
 
 __all__ = ["ClassThresholds"]
 
@@ -103,3 +108,41 @@ class ClassThresholds:
             own = predicted == c
             found[own] = threshold.p_value(given[own])
         return found
+
+    @property
+    def id_scores(self) -> Array:
+        """The scores they were set on, class by class.  (N,) float64."""
+        return np.concatenate([threshold.id_scores for threshold in self.thresholds])
+
+    def verdict(self, x: Outputs, scores: Array, scorer: Scorer, /) -> Verdict:
+        """Judge rows by their scores and the classes that the largest logits say."""
+        predicted = predicted_classes(x)
+        if x.classes != len(self.thresholds):
+            raise InputError(
+                located(x, f"{x.classes} classes, but there are {len(self.thresholds)} thresholds")
+            )
+        limits = np.array([threshold.value for threshold in self.thresholds])[predicted]
+        return Verdict(self.accept(scores, predicted), self.p_value(scores, predicted), limits)
+
+    def why(self, score: float, limit: float, /) -> str:
+        """The score and the threshold of the class."""
+        return f"score {score:.6g} is below the threshold {limit:.6g} of the predicted class"
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready description, without the scores."""
+        first = self.thresholds[0]
+        return {
+            "rule": "class",
+            "values": [threshold.value for threshold in self.thresholds],
+            "tpr": first.tpr,
+            "rows": sum(int(threshold.id_scores.size) for threshold in self.thresholds),
+            **({} if first.delta is None else {"guarantee": True, "delta": first.delta}),
+        }
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The scores they were set on, and the class of each."""
+        sizes = [threshold.id_scores.size for threshold in self.thresholds]
+        return {
+            "id_scores": self.id_scores,
+            "id_predictions": np.repeat(np.arange(len(sizes)), sizes),
+        }

@@ -154,7 +154,8 @@ def expected_error_threshold(confidence: Any, correct: Any, risk: float) -> Risk
             f"{rows} labelled rows cannot hold an error rate of {risk:g}; it takes "
             f"{int(np.ceil(1.0 / risk)) - 1}"
         )
-    ends = np.append(np.flatnonzero(np.diff(ordered) != 0), rows - 1)  # whole groups of ties
+    # whole groups of ties; scores may be infinite, so they are compared, not subtracted
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), rows - 1)
     within = ends[(errors[ends] + 1.0) / (rows + 1.0) <= risk]
     return _found(ordered, errors, int(within[-1]) + 1 if within.size else 0)
 

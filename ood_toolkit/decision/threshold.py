@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.decision.guarantees import guaranteed_rank
+from ood_toolkit.decision.verdict import Verdict
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.metrics.inputs import least_count
-from ood_toolkit.outputs import Array
+from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.protocols import Scorer
 
-__all__ = ["Threshold"]
+__all__ = ["Threshold", "ascending", "conformal_p_values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Threshold:
         """
         if not 0.0 < tpr <= 1.0:
             raise BadParameter(f"tpr must lie in (0, 1], got {tpr}")
-        ordered = _ascending(id_scores)
+        ordered = ascending(id_scores)
         accepted = least_count(tpr, ordered.size)
         return cls(float(ordered[ordered.size - accepted]), tpr, ordered)
 
@@ -86,7 +88,7 @@ class Threshold:
         38.0
         """
         rank = guaranteed_rank(int(np.size(id_scores)), tpr, delta)
-        ordered = _ascending(id_scores)
+        ordered = ascending(id_scores)
         return cls(float(ordered[rank - 1]), tpr, ordered, delta)
 
     def accept(self, scores: Array, /) -> Array:
@@ -99,9 +101,20 @@ class Threshold:
         (1 + number of in-distribution scores <= score) / (N + 1), in (0, 1]; for
         exchangeable in-distribution rows P(p <= t) <= t; NaN for NaN.  (N,) -> (N,) float64.
         """
-        values = np.asarray(scores, dtype=np.float64)
-        at_most = np.searchsorted(self.id_scores, values, side="right")
-        return np.where(np.isnan(values), np.nan, (1.0 + at_most) / (self.id_scores.size + 1.0))
+        return conformal_p_values(self.id_scores, scores)
+
+    def verdict(self, x: Outputs, scores: Array, scorer: Scorer, /) -> Verdict:
+        """Judge rows by their scores."""
+        accept = self.accept(scores)
+        return Verdict(accept, self.p_value(scores), np.full(len(accept), self.value))
+
+    def why(self, score: float, limit: float, /) -> str:
+        """The score and the threshold."""
+        return f"score {score:.6g} is below the threshold {limit:.6g}"
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The scores it was set on."""
+        return {"id_scores": self.id_scores}
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready description, without the scores."""
@@ -120,7 +133,15 @@ class Threshold:
         )
 
 
-def _ascending(id_scores: Array) -> Array:
+def conformal_p_values(id_scores: Array, scores: Array) -> Array:
+    """(1 + number of the ascending `id_scores` <= score) / (N + 1); NaN for NaN."""
+    values = np.asarray(scores, dtype=np.float64)
+    at_most = np.searchsorted(id_scores, values, side="right")
+    return np.where(np.isnan(values), np.nan, (1.0 + at_most) / (id_scores.size + 1.0))
+
+
+def ascending(id_scores: Array) -> Array:
+    """The scores in ascending order; `InputError` where there are none, or one is NaN."""
     ordered: Array = np.sort(np.asarray(id_scores, dtype=np.float64))
     if ordered.size == 0 or np.isnan(ordered[-1]):
         raise InputError("a threshold needs in-distribution scores, none of them NaN")

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ood_toolkit import Energy, Outputs, Temperature, Threshold
-from ood_toolkit.decision import ACTIONS, Policy
-from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit import Energy, MaxLogit, Outputs, SoftmaxCentroid, Temperature, Threshold
+from ood_toolkit.decision import (
+    ACTIONS,
+    ClassThresholds,
+    MethodRule,
+    Policy,
+    load_policy,
+    selective_risk_threshold,
+)
+from ood_toolkit.errors import BadParameter, DataError, InputError
 from tests.calibration.cases import overconfident, softmax
 
 
@@ -69,3 +78,110 @@ def test_wrong_requests(policy: Policy) -> None:
             Policy(policy.scorer, policy.threshold, confidence=value)
     with pytest.raises(InputError, match="a policy needs logits"):
         policy.decide(Outputs(features=np.ones((2, 3))))
+
+
+# Several detectors
+
+
+def test_a_row_is_rejected_by_any_detector_and_told_by_which() -> None:
+    validation, x = overconfident(300, seed=1), overconfident(200, seed=2)
+    checks = []
+    for made in (Energy(), MaxLogit(), SoftmaxCentroid()):
+        scorer = made.fit(validation)
+        checks.append((scorer, Threshold.at_tpr(scorer.score(validation), 0.9)))
+    (scorer, threshold), *others = checks
+    found = Policy(scorer, threshold, others=tuple(others)).decide(x)
+    rejected = set()
+    for i in range(200):
+        low = [s.name for s, t in checks if s.score(x)[i] < t.value]
+        assert (found.action[i] == "reject") == bool(low)
+        assert [part.partition(":")[0] for part in found.reason[i].split("; ") if part] == low
+        rejected |= {tuple(low)}
+    assert len(rejected) > 3
+    assert list(found.verdicts) == ["energy", "max_logit", "softmax_centroid"]
+    assert np.array_equal(found.score, found.scores["energy"])
+    with pytest.raises(BadParameter, match="energy is in the policy twice"):
+        Policy(scorer, threshold, others=((scorer, threshold),))
+
+
+def test_scores_may_be_given(policy: Policy) -> None:
+    x = overconfident(50, seed=3)
+    low = {"energy": np.full(50, -1e9)}
+    assert (policy.decide(x, low).action == "reject").all()
+
+
+# A risk
+
+
+def test_the_confidence_keeps_a_risk_among_what_the_detectors_accept(policy: Policy) -> None:
+    x = overconfident(900, seed=5)
+    found = policy.keeping_risk(x, risk=0.3, delta=0.1)
+    p = softmax(policy.calibrator.apply(x).logits)  # type: ignore[union-attr]
+    kept = policy.scorer.score(x) >= policy.threshold.value  # type: ignore[attr-defined]
+    expected = selective_risk_threshold(
+        p.max(axis=1)[kept], (p.argmax(axis=1) == x.labels)[kept], 0.3, 0.1
+    )
+    assert found.confidence == pytest.approx(expected.value, rel=1e-12)
+    assert 0.0 < found.confidence < 1.0
+    assert (found.scorer, found.threshold) == (policy.scorer, policy.threshold)
+    accepted = found.decide(x).action == "accept"
+    assert (p.argmax(axis=1) != x.labels)[accepted].mean() <= 0.3
+
+
+def test_a_risk_that_cannot_be_kept(policy: Policy) -> None:
+    x = overconfident(200, seed=6)
+    with pytest.raises(InputError, match=r"labelled rows cannot show a risk .* it takes 299"):
+        policy.keeping_risk(x, risk=0.01)
+    wrong = (np.asarray(x.labels) + 1) % 4
+    with pytest.raises(InputError, match=r"at no confidence can a risk of 0\.2 be shown on"):
+        policy.keeping_risk(Outputs(logits=x.logits, labels=wrong), risk=0.2)
+    with pytest.raises(InputError, match="needs logits and labels"):
+        policy.keeping_risk(Outputs(logits=x.logits), risk=0.2)
+    for value in (0.0, 1.0, np.nan):
+        with pytest.raises(BadParameter, match="risk must lie in"):
+            policy.keeping_risk(x, risk=value)
+        with pytest.raises(BadParameter, match="delta must lie in"):
+            policy.keeping_risk(x, risk=0.3, delta=value)
+
+
+# One file
+
+
+def test_a_policy_comes_back_from_its_file(tmp_path: Path) -> None:
+    validation, x = overconfident(300, seed=1), overconfident(200, seed=2)
+    energy, centroid = Energy().fit(), SoftmaxCentroid().fit(validation)
+    predicted = np.asarray(validation.logits).argmax(axis=1)
+    by_class = ClassThresholds.at_tpr(energy.score(validation), predicted, 4, 0.9)
+    for calibrator in (Temperature().fit(validation), None):
+        made = Policy(
+            energy, by_class, calibrator, 0.8, ((centroid, MethodRule.of(centroid, validation)),)
+        )
+        path = tmp_path / "p.safetensors"
+        made.save(path)
+        again = load_policy(path)
+        before, after = made.decide(x), again.decide(x)
+        assert list(before.rows()) == list(after.rows())
+        assert len({*before.action.tolist()}) > 1
+        assert [r.facts() for r in again.rules.values()] == [r.facts() for r in made.rules.values()]
+
+
+def test_what_is_no_policy_file(policy: Policy, tmp_path: Path) -> None:
+    path = tmp_path / "p.safetensors"
+    policy.save(path)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="is damaged or was changed"):
+        load_policy(path)
+    Energy().fit().save(path)
+    with pytest.raises(DataError, match="holds no policy"):
+        load_policy(path)
+    with pytest.raises(DataError, match=r"must end in \.safetensors"):
+        policy.save(tmp_path / "p.json")
+
+    class Mine:
+        def score(self, x: Outputs) -> Any:
+            return np.zeros(len(x))
+
+    with pytest.raises(InputError, match="Mine cannot be saved"):
+        Policy(Mine(), policy.threshold).save(path)
