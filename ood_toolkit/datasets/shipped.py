@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from ood_toolkit.datasets.manifest import Entry, Record, checked_file, open_root, read_manifest
 from ood_toolkit.errors import DataError, UnknownName
 from ood_toolkit.io import load, load_head
 from ood_toolkit.outputs import Head, Outputs
 
-__all__ = ["Benchmark", "benchmark_names", "load_benchmark"]
+__all__ = ["Benchmark", "benchmark_names", "load_shipped"]
 
-Group = Literal["near", "far", "synthetic"]
-_GROUPS: Mapping[str, Group] = {"near": "near", "far": "far", "synthetic": "synthetic"}
+_GROUPS = ("near", "far", "synthetic")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +29,7 @@ class Benchmark:
         What `load_benchmark` calls it.
     title : str
         One line for people.
-    train : Outputs
+    train : Outputs or None
         Rows the classifier was trained on, for fitting detectors.
     id_val : Outputs or None
         Held-out in-distribution rows, for thresholds and for choosing parameters.
@@ -39,26 +37,35 @@ class Benchmark:
         In-distribution test rows.
     ood : mapping of str to Outputs
         Sets of rows that belong to none of the classes; they carry no labels.
-    groups : mapping of str to {"near", "far", "synthetic"}
-        The group of each set in `ood`.
+    groups : mapping of str to str
+        The group of each set in `ood`: ``"near"``, ``"far"`` or ``"synthetic"``.
     description : str
         What the classifier and the sets are.
     licence : str
         Licences of the images behind the rows.
     class_names : tuple of str
         The C classes, in the order of the logits' columns.
+    csid : mapping of str to Outputs
+        Sets of rows of the known classes under a shift of the input, with their labels.
+    ood_val : mapping of str to Outputs
+        Outliers for choosing parameters; never reported on.
+    id_name : str
+        Name of the in-distribution set.
     """
 
     name: str
     title: str
-    train: Outputs
+    train: Outputs | None
     id_val: Outputs | None
     id: Outputs
     ood: Mapping[str, Outputs]
-    groups: Mapping[str, Group]
+    groups: Mapping[str, str]
     description: str
     licence: str
     class_names: tuple[str, ...]
+    csid: Mapping[str, Outputs] = field(default_factory=dict)
+    ood_val: Mapping[str, Outputs] = field(default_factory=dict)
+    id_name: str = ""
 
 
 def benchmark_names(root: str | Path | None = None) -> tuple[str, ...]:
@@ -89,21 +96,8 @@ def benchmark_names(root: str | Path | None = None) -> tuple[str, ...]:
     return tuple(sorted(read_manifest(open_root(root))))
 
 
-def load_benchmark(name: str, root: str | Path | None = None) -> Benchmark:
-    """Load a benchmark that ships with the toolkit; needs no network.
-
-    Parameters
-    ----------
-    name : str
-        ``"fashion"`` (a CNN on Fashion-MNIST) or ``"digits"`` (a small MLP, for quick tries).
-    root : str or Path, optional
-        A folder of benchmarks to read instead of the installed one.
-
-    Returns
-    -------
-    Benchmark
-        Logits are float32 (N, C), features float16 (N, D); the head is attached to every
-        set of rows, thumbnails (N, H, W) of uint8 to the test and OOD sets.
+def load_shipped(name: str, root: str | Path | None = None) -> Benchmark:
+    """Load a benchmark that a manifest lists, after comparing every checksum.
 
     Raises
     ------
@@ -113,12 +107,6 @@ def load_benchmark(name: str, root: str | Path | None = None) -> Benchmark:
         If a file is missing or is not the one that the manifest describes.
     InputError
         If the shipped benchmarks are not installed.
-
-    Examples
-    --------
-    >>> digits = load_benchmark("digits")
-    >>> digits.id.classes, sorted(digits.groups)
-    (8, ['clothing', 'held_out_classes', 'photographs'])
     """
     folder = open_root(root)
     manifest = read_manifest(folder)
@@ -140,6 +128,7 @@ def load_benchmark(name: str, root: str | Path | None = None) -> Benchmark:
         description=facts.get("description", str),
         licence=facts.get("licence", str),
         class_names=tuple(facts.get("class_names", list)),
+        id_name=name,
     )
 
 
@@ -159,14 +148,14 @@ def _only(facts: Record, entries: list[Entry], role: str) -> Entry:
     return found[0]
 
 
-def _group(facts: Record, entry: Entry) -> Group:
+def _group(facts: Record, entry: Entry) -> str:
     if entry.group not in _GROUPS:
         raise DataError(
             facts.path,
             f"{facts.where}.files",
             f"{entry.file} has group {entry.group!r}, expected near, far or synthetic",
         )
-    return _GROUPS[entry.group]
+    return entry.group
 
 
 def _load_head(folder: Traversable, entry: Entry) -> Head:

@@ -1,0 +1,213 @@
+"""`ood-toolkit compare`: results side by side, and beside published figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from .console import print_json, print_table, shown
+from .options import json_option, talk_options, talking
+from .several import pool_files, rank_files
+
+if TYPE_CHECKING:
+    from ood_toolkit.datasets.published_tables import PublishedTable
+    from ood_toolkit.evaluation.side_by_side import Beside, Results, Worse
+
+__all__ = ["compare"]
+
+FAILED = 1
+
+
+@click.command()
+@click.argument("files", metavar="RESULTS.json...", nargs=-1)
+@click.option(
+    "--published",
+    metavar="NAME",
+    help="Also a table of published figures, cifar10-resnet18 say; --list names them.",
+)
+@click.option("--list", "listing", is_flag=True, help="Print the tables of published figures.")
+@click.option(
+    "--fail-if-worse",
+    is_flag=True,
+    help="Exit with 1 if an AUROC of a later file lies below the interval of the first file's.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 1),
+    help="With --fail-if-worse: how far an AUROC may fall, instead of the interval.",
+)
+@click.option(
+    "--pool",
+    is_flag=True,
+    help="The files are runs of one evaluation, with other seeds or models: mean and deviation.",
+)
+@click.option(
+    "--rank",
+    type=click.Choice(["nemenyi", "wilcoxon"]),
+    help="Rank the methods over all data sets of the files, with this test of which differ.",
+)
+@json_option
+@talk_options
+def compare(
+    files: tuple[str, ...],
+    pool: bool,
+    rank: str | None,
+    published: str | None,
+    listing: bool,
+    fail_if_worse: bool,
+    margin: float | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Compare results that `evaluate` or `benchmark` wrote with --json-out.
+
+    The first file is what the others are held against.  Beside published figures, a mark says
+    what differs: the sets, the convention, the method's settings.
+    """
+    if listing:
+        _print_tables(as_json)
+        return
+    if not files:
+        raise click.UsageError("give one RESULTS.json or more, or --list")
+    if fail_if_worse and len(files) < 2:
+        raise click.UsageError("--fail-if-worse needs two files or more")
+    if pool or rank:
+        if (pool and rank) or published or fail_if_worse:
+            raise click.UsageError("--pool and --rank stand alone")
+        with talking(quiet, verbose):
+            if pool:
+                pool_files(files, as_json=as_json)
+            else:
+                rank_files(files, rank or "", as_json=as_json)
+        return
+    with talking(quiet, verbose) as talk:
+        from ood_toolkit.datasets.published_tables import published_table
+        from ood_toolkit.evaluation.side_by_side import beside_published, read_results, worse_pairs
+
+        table = published_table(published) if published else None
+        runs = [read_results(path) for path in files]
+        beside = {run.name: beside_published(run, table) for run in runs} if table else {}
+        worse = worse_pairs(runs, margin) if fail_if_worse else []
+        if as_json:
+            print_json(_document(runs, table, beside, worse))
+        else:
+            _print_runs(runs)
+            if table:
+                _print_beside(table, beside)
+            for pair in worse:
+                talk.note(
+                    f"Worse: {pair.file}: {pair.method} on {pair.ood}: AUROC {shown(pair.auroc)}, "
+                    f"was {shown(pair.baseline)}"
+                )
+    if worse:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _groups(runs: list[Results]) -> list[str]:
+    found = dict.fromkeys(group for run in runs for _, group in run.means)
+    near_far = [group for group in ("near", "far") if group in found]
+    return near_far or list(found)
+
+
+def _print_runs(runs: list[Results]) -> None:
+    """A row a method, a pair of columns a group and file."""
+    groups = _groups(runs)
+    methods = list(dict.fromkeys(method for run in runs for method in run.methods()))
+    columns = ["method", *(f"{run.name}\nmean {group}" for group in groups for run in runs)]
+    rows = []
+    for method in methods:
+        rows.append([method, *(_cell(run, method, group) for group in groups for run in runs)])
+    rules = {(r.convention.get("fpr_rule"), r.convention.get("fpr_at_tpr")) for r in runs}
+    tests = (
+        "; =: the file's paired tests cannot tell its AUROC from the best"
+        if any(run.tied for run in runs)
+        else ""
+    )
+    click.echo(f"Each cell: AUROC / FPR in percent{tests}.")
+    if len(rules) > 1:
+        click.echo("The files were measured by different FPR rules: do not compare their FPR.")
+    print_table(columns, rows, left=["method"])
+
+
+def _cell(run: Results, method: str, group: str) -> str:
+    mean = run.means.get((method, group))
+    if mean is None:
+        return ""
+    tied = run.tied.get(group, ())
+    mark = " =" if method in tied and len(tied) > 1 else "  " if run.tied else ""
+    return f"{shown(mean.get('auroc'))} / {shown(mean.get('fpr'))}{mark}"
+
+
+def _print_beside(table: PublishedTable, beside: dict[str, list[Beside]]) -> None:
+    """Run, published figure and difference; numbers refer to the notes below."""
+    notes: dict[str, int] = {}
+    for name, found in beside.items():
+        rows = []
+        for line in found:
+            marks = [notes.setdefault(why, len(notes) + 1) for why in line.why]
+            std = "" if line.std is None else f" ± {shown(line.std)}"
+            rows.append([
+                line.method, f"{line.row}, {line.group} {line.metric.upper()}", shown(line.run),
+                f"{shown(line.published)}{std}", f"{100 * (line.run - line.published):+.2f}",
+                "yes" if line.comparable else f"no: {' '.join(f'[{n}]' for n in marks)}",
+            ])  # fmt: skip
+        click.echo(f"\n{name} beside {table.title}.  Published with: {table.model}.")
+        if not rows:
+            click.echo("No method and group that both have.")
+            continue
+        columns = ["method", "published row", "run", "published", "difference", "comparable"]
+        print_table(columns, rows, left=["method", "published row", "comparable"])
+    for why, number in notes.items():
+        click.echo(f"[{number}] {why}")
+    click.echo("A file of results does not say which model it is of: compare like with like.")
+    if table.note:
+        click.echo(f"Note: {table.note}.")
+    for metric, source in table.sources.items():
+        click.echo(f"Source of {metric.upper()}: {source}")
+
+
+def _document(
+    runs: list[Results],
+    table: PublishedTable | None,
+    beside: dict[str, list[Beside]],
+    worse: list[Worse],
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "schema": 1,
+        "files": [
+            {
+                "name": run.name,
+                "id": run.id_name,
+                "convention": dict(run.convention),
+                "means": [dict(mean) for mean in run.means.values()],
+                "tied_with_best": {group: list(names) for group, names in run.tied.items()},
+            }
+            for run in runs
+        ],
+        "worse": [asdict(pair) for pair in worse],
+    }
+    if table:
+        document["published"] = {
+            **{key: getattr(table, key) for key in ("name", "title", "benchmark", "model", "note")},
+            "full_spectrum": table.full_spectrum,
+            "sources": dict(table.sources),
+            "rows": [{"file": n, **line.to_json()} for n, rows in beside.items() for line in rows],
+        }
+    return document
+
+
+def _print_tables(as_json: bool) -> None:
+    from ood_toolkit.datasets.published_tables import published_tables
+
+    tables = published_tables().values()
+    if as_json:
+        keys = ("name", "title", "benchmark", "model", "full_spectrum", "note")
+        listed = [{key: getattr(t, key) for key in keys} for t in tables]
+        print_json({"schema": 1, "published": listed})
+        return
+    rows = [[t.name, t.benchmark, t.model, ", ".join(t.figures)] for t in tables]
+    columns = ["published", "benchmark", "model", "figures"]
+    print_table(columns, rows, left=columns)
