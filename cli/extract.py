@@ -12,22 +12,62 @@ import rich_click as click
 from .console import print_facts, print_json, progress
 from .options import json_option, talk_options, talking
 
-__all__ = ["extract"]
+__all__ = ["extract", "model_options", "numbers", "row_bar", "runner"]
+
+
+def model_options(*, required: bool) -> Callable[[Any], Any]:
+    """Options that say which model runs, and what is done to images before."""
+    options = (
+        click.option(
+            "--model",
+            metavar="SPEC",
+            required=required,
+            help="package.module:name of a model or a function that builds it, or onnx:FILE.",
+        ),
+        click.option(
+            "--weights", metavar="FILE", help=".safetensors or .pt file of the model's tensors."
+        ),
+        click.option("--head", metavar="NAME", help="The last linear layer, if not found."),
+        click.option(
+            "--features", metavar="NAME", help="The module whose output are the features."
+        ),
+        click.option(
+            "--layer",
+            "layers",
+            metavar="NAME",
+            multiple=True,
+            help="Keep this layer too; repeatable.",
+        ),
+        click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
+        click.option("--device", metavar="NAME", help="Where the model runs, such as cuda:0."),
+        click.option(
+            "--size", type=click.IntRange(1), help="Scale the shorter side and cut the middle."
+        ),
+        click.option(
+            "--channels", type=click.Choice(["1", "3"]), help="Make images grey or colour."
+        ),
+        click.option(
+            "--mean", metavar="A,B,C", default="0", help="Subtracted from values in [0, 1]."
+        ),
+        click.option("--std", metavar="A,B,C", default="1", help="Divided into them."),
+    )
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.command()
-@click.option(
-    "--model",
-    metavar="SPEC",
-    required=True,
-    help="package.module:name of a model or a function that builds it, or onnx:FILE.",
-)
-@click.option("--weights", metavar="FILE", help=".safetensors or .pt file of the model's tensors.")
+@model_options(required=True)
 @click.option(
     "--data",
     metavar="SPEC",
     required=True,
-    help="imagefolder:DIR, cifar10:DIR, npz:FILE or hf:DIR.",
+    help="imagefolder:, images:, cifar10:, cifar100:, idx: or hf:DIR; imglist:LIST@DIR; "
+    "svhn: or npz:FILE.",
 )
 @click.option(
     "-o",
@@ -36,19 +76,11 @@ __all__ = ["extract"]
     required=True,
     help="An outputs file, or a folder of shards, which an interrupted run continues.",
 )
-@click.option("--head", metavar="NAME", help="The last linear layer, where it is not found.")
-@click.option("--features", metavar="NAME", help="The module whose output are the features.")
 @click.option(
-    "--layer", "layers", metavar="NAME", multiple=True, help="Keep this layer too; repeatable."
-)
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--device", metavar="NAME", help="Where the model runs, such as cuda:0.")
-@click.option("--size", type=click.IntRange(1), help="Scale the shorter side and cut the middle.")
-@click.option("--channels", type=click.Choice(["1", "3"]), help="Make images grey or colour.")
-@click.option("--mean", metavar="A,B,C", default="0", help="Subtracted from values in [0, 1].")
-@click.option("--std", metavar="A,B,C", default="1", help="Divided into them.")
-@click.option(
-    "--split", type=click.Choice(["train", "test"]), default="test", help="Part of cifar10 or hf."
+    "--split",
+    type=click.Choice(["train", "test"]),
+    default="test",
+    help="Part of cifar, idx or hf.",
 )
 @click.option("--shard-rows", type=click.IntRange(1), default=10_000, show_default=True)
 @json_option
@@ -82,12 +114,12 @@ def extract(
     from ood_toolkit.models.sources import open_inputs
 
     with talking(quiet, verbose):
-        wanted = Preparation(size, int(channels) if channels else None, *map(_numbers, (mean, std)))
+        wanted = Preparation(size, int(channels) if channels else None, *map(numbers, (mean, std)))
         source = open_inputs(data, wanted, batch_size=batch_size, split=split)
         given = [weights or "", data.partition(":")[2]]
         refuse_same_file(output, [path for path in given if os.path.isfile(path)])
-        run = _runner(model, weights, device, head, features, layers)
-        with _rows(source.rows, quiet) as told:
+        run = runner(model, weights, device, head, features, layers)
+        with row_bar(source.rows, quiet) as told:
             record = run(source, to=output, shard_rows=shard_rows, progress=told)
     document: dict[str, Any] = {
         "output": output,
@@ -107,7 +139,7 @@ def extract(
         print_facts(document)
 
 
-def _runner(
+def runner(
     model: str,
     weights: str | None,
     device: str | None,
@@ -132,7 +164,8 @@ def _runner(
     return wrap(built, head=head, features=features, layers=layers).outputs
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -140,7 +173,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 @contextmanager
-def _rows(rows: int, quiet: bool) -> Iterator[Callable[[int, int | None], None] | bool]:
+def row_bar(rows: int, quiet: bool) -> Iterator[Callable[[int, int | None], None] | bool]:
     """A bar of rows on a terminal."""
     with progress(rows, quiet=quiet) as step:
         before = 0

@@ -10,6 +10,8 @@ from ood_toolkit.models.attacks import BIM, CW, FGSM, DeepFool
 from ood_toolkit.models.classifier import WrappedClassifier
 from ood_toolkit.models.epsilon import EpsilonChoice
 from ood_toolkit.models.finetuning import EnergyFineTuned, FineTuningStep, finetune_energy
+from ood_toolkit.models.gram import Gram
+from ood_toolkit.models.grood import Grood
 from ood_toolkit.models.guard import Explanation, Guard, Verdict
 from ood_toolkit.models.guard_file import load_guard
 from ood_toolkit.models.incremental import IncrementalClassifier, accuracy_as_it_grows
@@ -17,11 +19,11 @@ from ood_toolkit.models.layer_ensemble import LayerEnsemble, fit_layers
 from ood_toolkit.models.maps import (
     ClipMaps,
     PruneMaps,
-    RemoveFirstRank,
     changed_outputs,
     map_quantile,
 )
 from ood_toolkit.models.onnx_session import OnnxClassifier
+from ood_toolkit.models.rankfeat import RemoveFirstRank, rankfeat_outputs
 from ood_toolkit.models.score_functions import score_module
 from ood_toolkit.models.sdm_activation import sdm_log_activation_tensor, sdm_loss_tensor
 from ood_toolkit.models.sdm_training import AdaptorTraining, train_sdm
@@ -40,6 +42,8 @@ __all__ = [
     "EpsilonChoice",
     "Explanation",
     "FineTuningStep",
+    "Gram",
+    "Grood",
     "Guard",
     "IncrementalClassifier",
     "LayerEnsemble",
@@ -56,6 +60,7 @@ __all__ = [
     "fit_layers",
     "load_guard",
     "map_quantile",
+    "rankfeat_outputs",
     "score_module",
     "sdm_log_activation_tensor",
     "sdm_loss_tensor",

@@ -12,8 +12,7 @@ from ood_toolkit.models.epsilon import EPSILONS, EpsilonChoice, choose_epsilon
 from ood_toolkit.models.fitting import as_record, as_scorer, made_guard
 from ood_toolkit.models.gradients import gradient_norms
 from ood_toolkit.models.guard import Guard
-from ood_toolkit.models.members import augmentation_runs, dropout_runs, gathered, model_runs
-from ood_toolkit.models.network import Network
+from ood_toolkit.models.members import SeveralAnswers
 from ood_toolkit.models.perturbation import Perturbation, perturbing
 from ood_toolkit.models.progress import Progress
 from ood_toolkit.models.score_functions import score_function
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["WrappedClassifier"]
 
 
-class WrappedClassifier:
+class WrappedClassifier(SeveralAnswers):
     """A classifier whose logits, features and head can be read; made by `wrap`.
 
     Parameters
@@ -35,9 +34,6 @@ class WrappedClassifier:
     network : Network
         The model, and where its head lies.
     """
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
 
     @property
     def model(self) -> nn.Module:
@@ -123,6 +119,7 @@ class WrappedClassifier:
         epsilon: float = 0.0014,
         std: Sequence[float] | None = None,
         single: bool = False,
+        down: bool = False,
         layer: str = "",
         to: str | Path | None = None,
         shard_rows: int = 10_000,
@@ -131,9 +128,9 @@ class WrappedClassifier:
         """What the classifier says about inputs that were moved towards a higher score.
 
         ODIN is `odin_temperature` of what this gives for it; in the same way a Mahalanobis
-        scorer gives its input pre-processing and `gini` that of DOCTOR.  Each coordinate moves
-        by epsilon / std in the direction that raises the score, up where its gradient is zero;
-        nothing is clipped.  With epsilon 0 it is `outputs`.
+        scorer gives its input pre-processing and `gini` with `down` that of DOCTOR.  Each
+        coordinate moves by epsilon / std in the direction that raises the score, down where its
+        gradient is zero; nothing is clipped.  With epsilon 0 it is `outputs`.
 
         Parameters
         ----------
@@ -147,6 +144,8 @@ class WrappedClassifier:
             What the channels were divided by when they were normalised.
         single : bool
             Move only the coordinate of each row with the largest gradient (i-ODIN).
+        down : bool
+            Move towards a lower score (DOCTOR).
         layer : str
             One of the layers that `wrap` was given, whose features the scorer was fitted on.
         to, shard_rows, progress
@@ -168,7 +167,7 @@ class WrappedClassifier:
         et al., NeurIPS 2021 (DOCTOR).
         """
         fitted = as_scorer(scorer)
-        how = Perturbation(epsilon, std, single)
+        how = Perturbation(epsilon, std, single, down)
         function = score_function(fitted, self.head)
         with self.network.running(gradients=True) as run:
             return collect(
@@ -230,26 +229,6 @@ class WrappedClassifier:
         parameter may be named.  All rows of a batch are differentiated together.
         """
         return gradient_norms(self.network, loader, parameter)
-
-    def dropout_members(self, loader: Any, passes: int = 10, seed: int = 0) -> Outputs:
-        """Logits of several passes with dropout, as `members`; their mean probability as logits.
-
-        Everything but dropout runs in evaluation mode.  The same seed gives the same passes.
-        """
-        with dropout_runs(self.network, passes, seed) as run:
-            return gathered(self.network, loader, run)
-
-    def ensemble_members(self, loader: Any, others: Sequence[WrappedClassifier]) -> Outputs:
-        """Logits of this classifier and of others, as `members`; the mean probability as logits."""
-        with model_runs([self.network, *(other.network for other in others)]) as run:
-            return gathered(self.network, loader, run)
-
-    def augmented_members(
-        self, loader: Any, augmentations: Sequence[Callable[[Any], Any]], seed: int = 0
-    ) -> Outputs:
-        """Logits of changed inputs, as `members`; each augmentation is a function of a batch."""
-        with augmentation_runs(self.network, augmentations, seed) as run:
-            return gathered(self.network, loader, run)
 
     def guard(
         self,

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ood_toolkit.calibration.base import FittedCalibrator
-from ood_toolkit.calibration.registry import make_calibrator, method_of_calibrator, values_of
 from ood_toolkit.decision import Threshold
+from ood_toolkit.decision.policy_file import describe_fitted, make_fitted
 from ood_toolkit.detectors.base import FittedScorer
-from ood_toolkit.detectors.catalogue import make_detector, method_of, parameter_values
-from ood_toolkit.errors import DataError, UnknownName
+from ood_toolkit.detectors.persistence import scorer_types
+from ood_toolkit.errors import DataError
 from ood_toolkit.io.fitted import FittedKind, read_fitted, refusing_damage, write_fitted
 from ood_toolkit.models.batches import Unpack
 from ood_toolkit.models.guard import Guard
 from ood_toolkit.models.network import FeaturesFunction, network_of
 from ood_toolkit.models.torch_library import model_digest
-from ood_toolkit.shaping import ClippedFeatures, Prune, SparseHead
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["load_guard", "save_guard"]
-
-_OF_CALIBRATORS = "calibrator "
 
 
 @dataclass(frozen=True)
@@ -39,31 +35,13 @@ class GuardParts:
     calibrator: FittedCalibrator | None
 
 
-def _described(value: Any) -> tuple[str, Mapping[str, Any]]:
-    try:
-        return method_of(value).name, parameter_values(value)
-    except UnknownName:
-        name = method_of_calibrator(value).name
-        return f"{_OF_CALIBRATORS}{name}", values_of(value)
-
-
-def _made(name: str, parameters: Mapping[str, Any]) -> Any:
-    if name.startswith(_OF_CALIBRATORS):
-        return make_calibrator(name.removeprefix(_OF_CALIBRATORS), dict(parameters))
-    return make_detector(name, parameters)
-
-
 _GUARD = FittedKind(
     noun="guard",
     root="guard",
     made_by="WrappedClassifier.guard",
-    types=lambda: {
-        **FittedScorer.kinds,
-        **FittedCalibrator.kinds,
-        **{kind.__name__: kind for kind in (ClippedFeatures, Prune, SparseHead, GuardParts)},
-    },
-    describe=_described,
-    make=_made,
+    types=lambda: {**scorer_types(), **FittedCalibrator.kinds, "GuardParts": GuardParts},
+    describe=describe_fitted,
+    make=make_fitted,
 )
 
 

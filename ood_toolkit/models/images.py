@@ -1,18 +1,17 @@
-"""Images to the arrays a model takes: decoded, sized, scaled and normalised."""
+"""Images to the arrays a model takes: sized, scaled and normalised."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ood_toolkit.errors import BadParameter, DataError, InputError, MissingDependency
+from ood_toolkit.errors import BadParameter, InputError, MissingDependency
 from ood_toolkit.outputs import Array
 
-__all__ = ["Preparation", "decoded"]
+__all__ = ["Preparation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +103,3 @@ def _resized(image: Array, size: int) -> Array:
     scaled = picture.resize(new, pillow.Resampling.BILINEAR)
     cut: Array = np.asarray(scaled.crop((left, top, left + size, top + size)))
     return cut[:, :, None] if cut.ndim == 2 else cut
-
-
-def decoded(content: bytes, name: str) -> Array:
-    """(H, W) or (H, W, 3) bytes of an image file's content.
-
-    Raises
-    ------
-    DataError
-        If it is no image that Pillow reads.
-    """
-    pillow = _pillow("decoding images")
-    try:
-        with pillow.open(io.BytesIO(content)) as picture:
-            grey = picture.mode in ("L", "1")
-            array: Array = np.asarray(picture.convert("L" if grey else "RGB"))
-    except (OSError, ValueError, SyntaxError) as reason:
-        raise DataError(name, "", f"is not a readable image ({reason})") from None
-    return array

@@ -1,4 +1,4 @@
-"""Changes of feature maps inside the network: ReAct, ASH, SCALE and RankFeat before pooling.
+"""Changes of feature maps inside the network: ReAct, ASH and SCALE before pooling.
 
 `ood_toolkit.ReAct` and its kin change the pooled features that enter the head.  The functions
 here change a layer's maps (N, D, H, W) and let the rest of the network run on: the convention of
@@ -28,7 +28,6 @@ __all__ = [
     "Change",
     "ClipMaps",
     "PruneMaps",
-    "RemoveFirstRank",
     "changed_outputs",
     "map_quantile",
 ]
@@ -108,37 +107,6 @@ class PruneMaps:
             ratio = (total / remaining.where(remaining != 0, 1.0)) * (remaining != 0)
             shaped = (flat if self.rule == "scale" else shaped) * ratio.exp()
         return shaped.view_as(maps)
-
-
-@dataclass(frozen=True)
-class RemoveFirstRank:
-    """RankFeat: each row's maps, as a matrix (D, H W), less its largest singular component.
-
-    References
-    ----------
-    Song, Sebe & Wang, "RankFeat: Rank-1 Feature Removal for Out-of-distribution Detection",
-    NeurIPS 2022.
-    """
-
-    def __call__(self, maps: Tensor) -> Tensor:
-        """What is left of the maps.
-
-        Raises
-        ------
-        InputError
-            If they have no places: the layer lies after the pooling.
-        """
-        import torch
-
-        if maps.dim() < 3:
-            raise InputError(
-                f"RankFeat needs maps (N, D, H, W), got shape {tuple(maps.shape)}; name a layer "
-                "before pooling"
-            )
-        matrix = maps.flatten(2)
-        u, s, v = torch.linalg.svd(matrix.double(), full_matrices=False)
-        first = s[:, :1, None] * u[:, :, :1] @ v[:, :1]
-        return (matrix - first.to(matrix.dtype)).view_as(maps)
 
 
 def _require_percentile(value: float) -> None:

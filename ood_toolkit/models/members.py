@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.io import load, save_outputs
 from ood_toolkit.models.batches import call_model, iterate, logits_of, split_batch
 from ood_toolkit.models.network import Network
 from ood_toolkit.models.state import evaluating, random_state_kept, without_gradients
@@ -19,10 +21,66 @@ from ood_toolkit.outputs import Array, Outputs
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["augmentation_runs", "dropout_layers", "dropout_runs", "gathered", "model_runs"]
+__all__ = [
+    "SeveralAnswers",
+    "augmentation_runs",
+    "dropout_layers",
+    "dropout_runs",
+    "gathered",
+    "model_runs",
+]
 
 _BATCH = 256
 Run = Callable[[Any], "list[Array]"]
+
+
+class SeveralAnswers:
+    """The part of a wrapped classifier that asks several times; made by `wrap`.
+
+    Parameters
+    ----------
+    network : Network
+        The model, and where its head lies.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def dropout_members(
+        self, loader: Any, passes: int = 10, seed: int = 0, *, to: str | Path | None = None
+    ) -> Outputs:
+        """Logits of several passes with dropout, as `members`; their mean probability as logits.
+
+        Everything but dropout runs in evaluation mode.  The same seed gives the same passes.
+        With `to` the record is written to that file and read back.
+        """
+        with dropout_runs(self.network, passes, seed) as run:
+            return gathered(self.network, loader, run, to)
+
+    def ensemble_members(
+        self, loader: Any, others: Sequence[SeveralAnswers], *, to: str | Path | None = None
+    ) -> Outputs:
+        """Logits of this classifier and of others, as `members`; the mean probability as logits.
+
+        With `to` the record is written to that file and read back.
+        """
+        with model_runs([self.network, *(other.network for other in others)]) as run:
+            return gathered(self.network, loader, run, to)
+
+    def augmented_members(
+        self,
+        loader: Any,
+        augmentations: Sequence[Callable[[Any], Any]],
+        seed: int = 0,
+        *,
+        to: str | Path | None = None,
+    ) -> Outputs:
+        """Logits of changed inputs, as `members`; each augmentation is a function of a batch.
+
+        With `to` the record is written to that file and read back.
+        """
+        with augmentation_runs(self.network, augmentations, seed) as run:
+            return gathered(self.network, loader, run, to)
 
 
 def dropout_layers(model: nn.Module) -> list[str]:
@@ -97,7 +155,7 @@ def _logits(network: Network, inputs: Any) -> Array:
     return to_array(logits_of(call_model(network.inner, network.moved(inputs))))
 
 
-def gathered(network: Network, data: Any, run: Run) -> Outputs:
+def gathered(network: Network, data: Any, run: Run, to: str | Path | None = None) -> Outputs:
     """Logits of every member, (M, N, C), as `members`; their mean probability as logits."""
     stacks: list[Array] = []
     labels: list[Array] = []
@@ -109,11 +167,15 @@ def gathered(network: Network, data: Any, run: Run) -> Outputs:
     if not stacks:
         raise InputError("the loader gave no batch; a record needs at least one row")
     members = np.concatenate(stacks, axis=1)
-    return Outputs(
+    record = Outputs(
         logits=_mean_log_probabilities(members),
         members=members,
         labels=np.concatenate(labels) if labels else None,
     )
+    if to is None:
+        return record
+    save_outputs(record, to)
+    return load(to)
 
 
 def _mean_log_probabilities(members: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ood_toolkit.errors import BadParameter, InputError, UnknownName
 from ood_toolkit.models.batches import row_count
+from ood_toolkit.models.layout import Layout
 from ood_toolkit.models.network import Network, Pass
 from ood_toolkit.models.score_functions import ScoreFunction
 from ood_toolkit.models.state import with_gradients, without_gradients
@@ -33,11 +34,14 @@ class Perturbation:
         epsilon is in units of pixels in [0, 1].
     single : bool
         Whether only the coordinate with the largest gradient of each row is moved (i-ODIN).
+    down : bool
+        Whether the step lowers the score, as DOCTOR's does.
 
     References
     ----------
     Liang, Li & Srikant, "Enhancing The Reliability of Out-of-distribution Image Detection in
-    Neural Networks", ICLR 2018.
+    Neural Networks", ICLR 2018; Granese et al., "DOCTOR: A Simple Method for Detecting
+    Misclassification Errors", NeurIPS 2021.
 
     Examples
     --------
@@ -48,6 +52,7 @@ class Perturbation:
     epsilon: float = 0.0014
     std: Sequence[float] | None = None
     single: bool = False
+    down: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon < float("inf"):
@@ -71,7 +76,10 @@ def stepped(inputs: Tensor, gradient: Tensor, perturbation: Perturbation) -> Ten
     BadParameter
         If `std` does not fit the channels.
     """
-    step = perturbation.epsilon * (1.0 - 2.0 * (gradient < 0).to(inputs.dtype))
+    import torch
+
+    length = inputs.new_tensor(perturbation.epsilon)
+    step = torch.where(gradient < 0, -length, length)
     if perturbation.single:
         flat = gradient.abs().flatten(1)
         chosen = flat.argmax(1, keepdim=True)
@@ -151,27 +159,29 @@ def perturbing(
     how: Perturbation,
     layer: str = "",
 ) -> Callable[[Any], Pass]:
-    """`run`, of inputs that were first moved towards a higher score."""
+    """`run`, of inputs that were first moved towards a higher score, or a lower one."""
     import torch
 
     if layer and layer not in network.layers:
         listed = ", ".join(network.layers) or "none"
         raise UnknownName(f"layer={layer!r}: wrap was given the layers {listed}")
     held: dict[str, Any] = {}
+    laid_out = Layout(network.logits)
 
     def objective(logits: Tensor, features: Tensor) -> Tensor:
         if not held:
             for name, array in score.arrays.items():
                 held[name] = torch.as_tensor(array, dtype=logits.dtype, device=logits.device)
-        return score.apply(held, logits, features)
+        scores = score.apply(held, logits, features)
+        return scores if how.down else -scores
 
     def moved(inputs: Any) -> Pass:
         inputs = network.moved(inputs)
         if how.epsilon == 0 or row_count(inputs) == 0:
             with without_gradients():
                 return run(inputs)
-        key, values, gradient = input_gradients(run, inputs, objective, layer)
+        key, values, gradient = input_gradients(run, laid_out(inputs), objective, layer)
         with without_gradients():
-            return run(_replaced(inputs, key, stepped(values, -gradient, how)))
+            return run(laid_out(_replaced(inputs, key, stepped(values, gradient, how))))
 
     return moved

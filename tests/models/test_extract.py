@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from ood_toolkit.models import wrap
 from ood_toolkit.models.images import Preparation
 from ood_toolkit.models.sources import open_inputs
 from ood_toolkit.models.specs import build_model
-from tests.cli.running import tool
+from tests.cli.running import spawn, tool
 from tests.models.networks import DATA
 
 FACTORY = """
@@ -100,7 +103,7 @@ def test_cifar10(here: Path) -> None:
         "extract", "--model", MODEL, "--data", "cifar10:c", "--split", "train", "-o", "y.npz"
     )
     assert run.status == 3
-    assert "pickled version, which is not read" in run.error
+    assert "data_batch_2: there is no such file" in run.error
     (here / "c" / "test_batch.bin").write_bytes(b"abc")
     run = tool("extract", "--model", MODEL, "--data", "cifar10:c", "-o", "y.npz")
     assert "3 bytes are no whole number of images" in run.error
@@ -229,12 +232,16 @@ def test_weights_that_do_not_fit(here: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("folder", BadParameter, "expected imagefolder:PATH, cifar10:PATH, npz:PATH, hf:PATH"),
+        (
+            "folder",
+            BadParameter,
+            "expected imagefolder:PATH, images:PATH, imglist:PATH, cifar10:PATH",
+        ),
         ("tar:x", BadParameter, "expected imagefolder"),
         ("npz:none.npz", DataError, "there is no such file"),
         ("npz:other.npz", DataError, "holds z; expected one of images"),
         ("imagefolder:empty", DataError, "has no folder of a class"),
-        ("cifar10:empty", DataError, "expected the binary version"),
+        ("cifar10:empty", DataError, "expected the contents of cifar-10-batches-bin"),
         ("hf:empty", DataError, "no state.json"),
     ],
 )
@@ -260,6 +267,66 @@ def test_preparation() -> None:
     for bad in ({"channels": 2}, {"size": 0}, {"std": [0.0]}):
         with pytest.raises(BadParameter):
             Preparation(**bad)  # type: ignore[arg-type]
+
+
+SLOW = """
+import time
+from pathlib import Path
+from tests.models.networks import TorchvisionStyle, made
+import torch
+class Slow(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = made(lambda: TorchvisionStyle(3))
+    def forward(self, x):
+        with open("rows.txt", "a") as file:
+            file.write(f"{len(x)}\\n")
+        time.sleep(float(Path("seconds.txt").read_text()))
+        return self.network(x)
+"""
+
+
+def test_an_interrupted_run_goes_on_after_its_last_shard(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in a terminal, then the same command again."""
+    images, labels = pictures(60, 16)
+    np.savez("data.npz", images=images, labels=labels)
+    (here / "slow_models.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{DATA.parent}")
+    command = ["extract", "--model", "slow_models:Slow", "--data", "npz:data.npz", "-o", "out",
+               "--batch-size", "4", "--shard-rows", "10"]  # fmt: skip
+
+    def rows() -> list[int]:
+        return [int(line) for line in (here / "rows.txt").read_text().split()]
+
+    (here / "seconds.txt").write_text("0.2")
+    with spawn(*command) as process:
+        for _ in range(6000):
+            if list((here / "out").glob("*.safetensors")):
+                break
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert b"Traceback" not in said
+    there = len(list((here / "out").glob("*.safetensors")))
+    assert 1 <= there < 6
+    (here / "rows.txt").write_text("")
+    (here / "seconds.txt").write_text("0")
+    with spawn(*command) as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    checked = 4  # the batch on which the head is verified
+    assert sum(rows()) == checked + 60 - there * 10 // 4 * 4
+    x = load("out")
+    monkeypatch.delitem(__import__("sys").modules, "slow_models", raising=False)
+    scaled = torch.from_numpy(images.astype(np.float32).transpose(0, 3, 1, 2) / 255)
+    whole = wrap(build_model("slow_models:Slow")).outputs(scaled)
+    np.testing.assert_allclose(x.logits, whole.logits, atol=1e-5)
+    assert x.labels is not None
+    assert x.labels.tolist() == labels.tolist()
 
 
 def test_input_and_output_may_not_be_one_file(here: Path) -> None:

@@ -15,10 +15,10 @@ from ood_toolkit.models import wrap
 from ood_toolkit.models.maps import (
     ClipMaps,
     PruneMaps,
-    RemoveFirstRank,
     changed_outputs,
     map_quantile,
 )
+from ood_toolkit.models.rankfeat import RemoveFirstRank, rankfeat_outputs
 from tests.models.networks import TorchvisionStyle, images, made, state_hash
 
 MAPS = torch.relu(torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)))
@@ -113,3 +113,30 @@ def test_refusals() -> None:
     ):
         with pytest.raises(BadParameter, match="percentile"):
             call()
+
+
+def test_rankfeat_averages_the_logits_of_two_runs() -> None:
+    clf, labels = wrap(made(TorchvisionStyle)), torch.arange(20) % 8
+    loader = [(images(), labels)]
+    x = rankfeat_outputs(clf, loader, ["layer2", "layer3"])
+    runs = [
+        changed_outputs(clf, loader, {name: RemoveFirstRank()}) for name in ("layer2", "layer3")
+    ]
+    np.testing.assert_allclose(x.logits, (runs[0].logits.astype(float) + runs[1].logits) / 2)
+    assert x.labels is not None
+    assert x.labels.tolist() == labels.tolist()
+    assert np.isfinite(ood.score(x, "energy")["energy"]).all()
+    with pytest.raises(BadParameter, match="name of a layer"):
+        rankfeat_outputs(clf, loader, [])
+    with pytest.raises(InputError, match="gave no batch"):
+        rankfeat_outputs(clf, iter(loader), ["layer2", "layer3"])
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 5), (4, 9, 2, 2), (3, 1, 4, 4)])
+def test_the_leading_component_is_that_of_numpys_decomposition(shape: tuple[int, ...]) -> None:
+    maps = np.random.default_rng(0).normal(size=shape)
+    left = RemoveFirstRank()(torch.from_numpy(maps)).numpy()
+    for row, found in zip(maps.reshape(shape[0], shape[1], -1), left, strict=True):
+        u, s, v = np.linalg.svd(row, full_matrices=False)
+        expected = row - s[0] * np.outer(u[:, 0], v[0])
+        np.testing.assert_allclose(found.reshape(row.shape), expected, atol=1e-10)

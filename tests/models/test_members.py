@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 import ood_toolkit as ood
 from ood_toolkit.errors import BadParameter, InputError, UnknownName
 from ood_toolkit.models import wrap
+from tests.cli.running import tool
 from tests.models.networks import (
     HuggingFaceStyle,
     TorchvisionStyle,
@@ -79,6 +82,27 @@ def test_ensembles_and_augmentations() -> None:
     np.testing.assert_array_equal(flipped.members[1], clf.outputs(images().flip(3)).logits)
     with pytest.raises(BadParameter, match="no augmentations"):
         clf.augmented_members(images(), [])
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz"])
+def test_stacks_in_a_file_are_scored_from_the_shell(name: str, tmp_path: Path) -> None:
+    models = [made(lambda width=w: TorchvisionStyle(width=width)) for w in (4, 8)]
+    clf, other = map(wrap, models)
+    path = tmp_path / name
+    x = clf.ensemble_members([(images(), torch.arange(20) % 8)], [other], to=path)
+    assert x.members is not None
+    assert x.members.shape == (2, 20, 8)
+    methods = ["vote_entropy", "t_similarity", "mutual_information", "predictive_entropy"]
+    names = [m.name for m in ood.methods() if m.name in methods]
+    run = tool("score", path, "-m", ",".join(names), "-o", tmp_path / "s.npz")
+    assert run.status == 0, run.err
+    with np.load(tmp_path / "s.npz") as scores:
+        for method, expected in ood.score(x, names).items():
+            np.testing.assert_array_equal(scores[method], expected)
+    flips = clf.augmented_members(images(), [lambda x: x, lambda x: x.flip(3)], to=path)
+    np.testing.assert_array_equal(
+        flips.members, clf.augmented_members(images(), [lambda x: x, lambda x: x.flip(3)]).members
+    )
 
 
 def test_the_heads_gradient_is_the_closed_form() -> None:

@@ -120,6 +120,17 @@ def test_any_score_can_be_raised(name: str) -> None:
     assert (scorer.score(moved) > scorer.score(plain)).mean() > 0.9
 
 
+def test_doctors_step_goes_down() -> None:
+    torch.manual_seed(0)
+    clf, f = wrap(nn.Sequential(nn.Linear(6, 4)).double()), torch.randn(9, 6, dtype=torch.float64)
+    scorer = ood.detector("gini").fit()
+    up, down = (clf.perturbed(f, scorer, epsilon=0.00035, down=way) for way in (False, True))
+    plain = clf.outputs(f)
+    np.testing.assert_allclose(up.features - plain.features, plain.features - down.features)
+    assert (scorer.score(down) < scorer.score(plain)).all()
+    assert (scorer.score(up) > scorer.score(plain)).all()
+
+
 def test_the_mahalanobis_step_is_the_papers() -> None:
     """Half the squared distance to the nearest class, differentiated by hand at the features."""
     rng = np.random.default_rng(0)
