@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from .console import print_json, progress
+from .console import progress
+from .measure import FILES, api_options, command_line, finish, measure_options
 from .members import member_option, members_by_set
 from .options import (
     FileOptions,
     file_options,
     json_option,
+    memory_option,
     method_option,
     parameters_by_method,
     set_option,
@@ -20,68 +22,12 @@ from .options import (
     talking,
     train_options,
 )
-from .tables import print_evaluation
 
 if TYPE_CHECKING:
     from ood_toolkit.evaluation import Evaluation
     from ood_toolkit.outputs import Outputs
 
-__all__ = ["PARTIAL", "evaluate", "finish", "measure_options"]
-
-FPR_RULES = ["id_positive", "ood_positive", "openood", "odin", "nearest_id", "nearest_ood"]
-PARTIAL = 4
-
-
-def measure_options(command: Any) -> Any:
-    """Options that say how to measure and where results go."""
-    for option in (
-        click.option("--csv", "csv_out", metavar="FILE", help="Also write one line a result."),
-        click.option("--json-out", metavar="FILE", help="Also write the JSON document."),
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Of the bootstrap.",
-        ),
-        click.option(
-            "--bootstrap",
-            type=click.IntRange(min=0),
-            default=1000,
-            show_default=True,
-            help="Resamples behind the intervals of FPR; 0 for none.",
-        ),
-        click.option(
-            "--id-subset",
-            type=click.Choice(["all", "correct"]),
-            default="all",
-            show_default=True,
-            help="Whether misclassified in-distribution rows count.",
-        ),
-        click.option(
-            "--aupr",
-            type=click.Choice(["step", "trapezoid"]),
-            default="step",
-            show_default=True,
-            help="Estimator of the area under precision-recall.",
-        ),
-        click.option(
-            "--tpr",
-            type=click.FloatRange(0, 1, min_open=True),
-            default=0.95,
-            show_default=True,
-            help="True-positive rate at which FPR is read.",
-        ),
-        click.option(
-            "--fpr-rule",
-            type=click.Choice(FPR_RULES),
-            default="id_positive",
-            show_default=True,
-            help="Which published definition of FPR@TPR.",
-        ),
-    ):
-        command = option(command)
-    return command
+__all__ = ["evaluate"]
 
 
 @click.command()
@@ -93,6 +39,14 @@ def measure_options(command: Any) -> Any:
     multiple=True,
     required=True,
     help="An out-of-distribution set; repeat for more.",
+)
+@click.option(
+    "--csid",
+    "shifted_files",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Rows of the known classes under a shift, which count as in-distribution (full "
+    "spectrum); repeat for more.",
 )
 @method_option(required=False, default="all")
 @set_option("NAME.KEY")
@@ -108,11 +62,13 @@ def measure_options(command: Any) -> Any:
 )
 @measure_options
 @file_options
+@memory_option
 @json_option
 @talk_options
 def evaluate(
     id_file: str,
     ood_files: tuple[str, ...],
+    shifted_files: tuple[str, ...],
     methods: tuple[str, ...],
     settings: tuple[str, ...],
     train: str | None,
@@ -128,10 +84,10 @@ def evaluate(
     """Measure how well methods tell in-distribution rows from out-of-distribution ones.
 
     `-m all`, the default, runs every method whose needs the files meet.  Labels of --ood
-    files are ignored.
+    files are ignored.  Rows that methods are fitted or tuned on may not be reported on.
     """
-    sets = _sets(ood_files)
-    stacks = members_by_set(members, ["id", "train", "id-val", "tune", *sets], None)
+    sets, shifted = _sets("--ood", ood_files), _sets("--csid", shifted_files)
+    stacks = members_by_set(members, ["id", "train", "id-val", "tune", *sets, *shifted], None)
     outliers = _validation_outliers(tune)
     names = split_methods(methods)
     from ood_toolkit import api
@@ -143,12 +99,19 @@ def evaluate(
         listed = [row.name for row in api.methods()] if everything else names
         parameters = parameters_by_method(settings, listed)
         detectors = [as_detector(name, parameters[name]) for name in listed]
-        inputs = [id_file, *sets.values()]
-        inputs += [f for f in (train, id_val, outliers, files.head) if f]
-        inputs += [path for paths in stacks.values() for path in paths]
-        for out in (measure["json_out"], measure["csv_out"]):
+        named: list[tuple[str, str, str | None]] = [
+            ("id", "", id_file),
+            *(("shifted", key, path) for key, path in shifted.items()),
+        ]
+        named += [("ood", key, path) for key, path in sets.items()]
+        named += [("train", "", train), ("id_val", "", id_val), ("tune", "", outliers)]
+        named += [("head", "", files.head)]
+        given = [(role, key, path) for role, key, path in named if path]
+        given += [("member", key, path) for key, paths in stacks.items() for path in paths]
+        for out in (*(measure[kind] for kind in FILES), *measure["report"].named()):
             if out:
-                refuse_same_file(out, inputs)
+                refuse_same_file(out, [path for _, _, path in given])
+        measure["report"].check()
         fit_on = files.load(train, members=stacks["train"]) if train else None
         head = fit_on.head if fit_on else None
         id_test = files.load(id_file, head=head, members=stacks["id"])
@@ -158,9 +121,11 @@ def evaluate(
             return files.load(path, labels=labels, head=head, members=stacks[name])
 
         held_out = load(id_val, "id-val", labels=True) if id_val else None
+        inside = {key: load(path, key, labels=True) for key, path in shifted.items()}
         ood = {key: load(path, key) for key, path in sets.items()}
         # fit, rank, and one scoring of each set, per method
-        with progress(len(detectors) * (3 + len(ood)), quiet=quiet) as step:
+        steps = len(detectors) * (3 + len(ood) + len(inside))
+        with progress(steps, quiet=quiet) as step:
             result = api.evaluate(
                 "all" if everything and not settings else detectors,
                 id=id_test,
@@ -171,40 +136,28 @@ def evaluate(
                 progress=step,
                 skip_unmet=everything,
                 tune=load(outliers, "tune") if outliers else tune,
-                **_measure(measure),
+                shifted=inside,
+                **api_options(measure),
             )
+        result = _recorded(result, given)
     finish(result, measure, as_json=as_json, quiet=quiet)
 
 
-def _measure(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that `api.evaluate` takes."""
-    return {k: v for k, v in options.items() if k not in ("json_out", "csv_out")}
+def _recorded(result: Evaluation, given: list[tuple[str, str, str]]) -> Evaluation:
+    """The result with its run: command line, and what was in the files."""
+    from dataclasses import replace
 
+    from ood_toolkit.evaluation import Input, run_record
+    from ood_toolkit.io import file_digest
 
-def finish(result: Evaluation, options: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
-    """Write what was asked for, print the table, and leave with the status it deserves."""
-    import json
-
-    from ood_toolkit.io import atomic_write
-
-    document = result.to_json()
-    if options["json_out"]:
-        with atomic_write(options["json_out"]) as file:
-            file.write((json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    if options["csv_out"]:
-        with atomic_write(options["csv_out"]) as file:
-            file.write(result.to_csv().encode())
-    if as_json:
-        print_json(document)
-    elif result.results:
-        print_evaluation(result, quiet=quiet)
-    if not result.results:
-        from ood_toolkit.errors import InputError
-
-        notes = [*result.failed, *result.skipped]
-        raise InputError(f"no method could run: {notes[0].method}: {notes[0].reason}")
-    if result.failed:
-        raise click.exceptions.Exit(PARTIAL)
+    rows = {(entry["role"], entry["name"]): entry["rows"] for entry in result.run["inputs"]}
+    inputs = [
+        Input(role, key, rows.get((role, key.rpartition("/")[2] if role == "ood" else key)),
+              path, file_digest(path))
+        for role, key, path in given
+    ]  # fmt: skip
+    choices = {key: result.run[key] for key in ("bootstrap", "seed")}
+    return replace(result, run=run_record(inputs, command_line(), choices))
 
 
 def _validation_outliers(tune: str) -> str | None:
@@ -216,15 +169,16 @@ def _validation_outliers(tune: str) -> str | None:
     return tune.removeprefix("ood=")
 
 
-def _sets(values: tuple[str, ...]) -> dict[str, str]:
+def _sets(option: str, values: tuple[str, ...]) -> dict[str, str]:
     """Files by `[GROUP/]NAME`."""
     sets: dict[str, str] = {}
     for value in values:
         name, equals, path = value.partition("=")
         if not equals or not name or not path:
-            raise click.UsageError(f"--ood {value}: expected [GROUP/]NAME=FILE")
+            form = "[GROUP/]NAME=FILE" if option == "--ood" else "NAME=FILE"
+            raise click.UsageError(f"{option} {value}: expected {form}")
         if name in sets:
-            raise click.UsageError(f"--ood {name} is given twice")
+            raise click.UsageError(f"{option} {name} is given twice")
         sets[name] = path
     return sets
 

@@ -3,51 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
 import rich_click as click
 
 from .console import print_table, shown
 
-if TYPE_CHECKING:
-    from ood_toolkit.evaluation import Evaluation
-
-__all__ = ["print_evaluation", "print_notes"]
-
-BOTH = "AUROC / FPR"
+__all__ = ["print_evaluation", "print_notes", "print_pooled"]
 
 
-def print_evaluation(result: Evaluation, *, quiet: bool = False) -> None:
-    """One row a method, one pair of columns a set; best mean AUROC first."""
-    sets = list(dict.fromkeys((r.group, r.ood) for r in result.results))
-    by = {(r.method, r.ood): r for r in result.results}
-    means = {(m["method"], m["group"]): m for m in result.means()}
-    groups = [g for g in ("near", "far") if any(group == g for group, _ in sets)]
-    shown_groups = groups or ["all"]
-    order = sorted(result.methods(), key=lambda m: -sum(means[m, g]["auroc"] for g in shown_groups))
-    columns = ["method", *(f"mean {g}" for g in shown_groups)]
-    columns += [f"{name}\n({group})" if group else name for group, name in sets]
-    rows = []
-    for method in order:
-        row = [method]
-        for g in shown_groups:
-            mean = means[method, g]
-            row.append(f"{shown(mean['auroc'])} / {shown(mean['fpr'])}")
-        for _, name in sets:
-            r = by[method, name]
-            row.append(f"{shown(r.auroc)} / {shown(r.fpr)}")
-        rows.append(row)
-    c = result.convention
-    accuracy = f", accuracy {shown(result.accuracy)} %" if result.accuracy is not None else ""
-    click.echo(
-        f"In-distribution: {result.id_name}, {result.n_id} rows{accuracy}.  Each cell: AUROC / "
-        f"FPR@{100 * c.fpr_at_tpr:g}TPR in percent (rule {c.fpr_rule}); higher score = "
+def print_evaluation(
+    document: Mapping[str, Any], *, quiet: bool = False, intervals: bool = False, ties: bool = False
+) -> None:
+    """One row a method, one column a set with AUROC and FPR; best mean AUROC first."""
+    from ood_toolkit.evaluation import leaderboard
+
+    table = leaderboard(document, intervals=intervals, ties=ties)
+    words = [table.columns[0], *(["ties"] if ties else [])]
+    named = {f"{r['ood']} AUROC": r["group"] for r in document["results"]}
+    columns, rows = list(words), [[str(cell) for cell in row[: len(words)]] for row in table.rows]
+    for at in range(len(words), len(table.columns), 2):
+        name, group = table.columns[at], named.get(table.columns[at])
+        columns.append(name.removesuffix(" AUROC") + (f"\n({group})" if group else ""))
+        for row, cells in zip(rows, table.rows, strict=True):
+            row.append(f"{cells[at]} / {cells[at + 1]}")
+    click.echo(_heading(document))
+    if ties:
+        click.echo(
+            "An = after an AUROC: it cannot be told apart from the best of its column; methods "
+            "that share a letter cannot be told apart by their mean AUROC (paired DeLong tests, "
+            "Holm's correction, 5 %)."
+        )
+    print_table(columns, rows, left=words)
+    _print_tuning(document["tuning"])
+    if not quiet:
+        print_notes(document)
+
+
+def _heading(document: Mapping[str, Any]) -> str:
+    """What the in-distribution rows are, and what the cells hold."""
+    inside, c = document["id"], document["convention"]
+    known = inside["accuracy"] is not None
+    accuracy = f", accuracy {shown(inside['accuracy'])} %" if known else ""
+    return (
+        f"In-distribution: {inside['name']}, {inside['n']} rows{accuracy}.  Each cell: AUROC / "
+        f"FPR@{100 * c['fpr_at_tpr']:g}TPR in percent (rule {c['fpr_rule']}); higher score = "
         "in-distribution."
     )
-    print_table(columns, rows, left=["method"])
-    _print_tuning(result.tuning)
-    if not quiet:
-        print_notes(result)
+
+
+def print_pooled(document: Mapping[str, Any]) -> None:
+    """Mean and deviation over runs: one row a method, one column a group or set."""
+    from ood_toolkit.evaluation import pooled_table
+
+    table = pooled_table(document)
+    click.echo(table.caption)
+    rows = [[str(cell) for cell in row] for row in table.rows]
+    print_table(list(table.columns), rows, left=["method"])
 
 
 def _print_tuning(tuning: Mapping[str, Any]) -> None:
@@ -62,12 +75,19 @@ def _print_tuning(tuning: Mapping[str, Any]) -> None:
 
 
 def print_notes(result: Any) -> None:
-    """Methods that did not run, on stderr."""
-    if result.skipped:
-        reasons: dict[str, list[str]] = {}
-        for note in result.skipped:
-            reasons.setdefault(note.reason, []).append(note.method)
-        for reason, names in reasons.items():
-            click.echo(f"Skipped: {', '.join(names)} ({reason})", err=True)
-    for note in result.failed:
-        click.echo(f"Failed: {note.method}: {note.reason}", err=True)
+    """Methods that did not run, on stderr; of a document, or of what it is made from."""
+    parts = [
+        [note if isinstance(note, Mapping) else asdict(note) for note in found]
+        for found in (
+            (result["skipped"], result["failed"])
+            if isinstance(result, Mapping)
+            else (result.skipped, result.failed)
+        )
+    ]
+    reasons: dict[str, list[str]] = {}
+    for note in parts[0]:
+        reasons.setdefault(note["reason"], []).append(note["method"])
+    for reason, names in reasons.items():
+        click.echo(f"Skipped: {', '.join(names)} ({reason})", err=True)
+    for note in parts[1]:
+        click.echo(f"Failed: {note['method']}: {note['reason']}", err=True)

@@ -9,6 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from ood_toolkit.chunks import look_like_probabilities
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import row_chunks
 from ood_toolkit.kernels.rows import row_statistics
@@ -58,9 +59,9 @@ def doubts_about_logits(x: Outputs) -> list[str]:
     sample = np.asarray(x.logits[:SAMPLE], dtype=np.float64)
     doubts = []
     with np.errstate(over="ignore"):
-        sums, masses = sample.sum(axis=1), np.exp(sample).sum(axis=1)
+        masses = np.exp(sample).sum(axis=1)
     tolerance = 1e-2 if x.logits.dtype.itemsize == 2 else 1e-4
-    if sample.min() >= 0 and sample.max() <= 1 and (np.abs(sums - 1) < tolerance).all():
+    if look_like_probabilities(x):
         doubts.append(
             "logits: rows lie in [0, 1] and sum to one: they look like probabilities; scores "
             "need logits (take the logarithm, or save the layer before the softmax)"

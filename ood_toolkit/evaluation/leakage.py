@@ -1,10 +1,11 @@
-"""Whether rows that a choice was made on are among the rows that are reported."""
+"""Whether rows that something was fitted or chosen on are among the rows that are reported."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,24 +13,40 @@ from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.products import row_chunks
 from ood_toolkit.outputs import Array, Outputs
 
-__all__ = ["TOLERATED", "content_digest", "refuse_shared_rows", "shared_rows"]
+__all__ = ["TOLERATED", "content_digest", "refuse_shared_rows", "row_digests", "shared_rows"]
 
 TOLERATED = 0.1
 """Share of the smaller set's rows from which two sets count as one."""
 
 _COMPARED = ("features", "logits", "members", "token_logits")
+_GLANCE = 4
+"""Numbers of a row that are looked at first: few rows need to be read whole."""
 
 
-def row_digests(x: Outputs, parts: tuple[str, ...]) -> list[bytes]:
-    """A digest of each row's numbers, as float64: the file's type and name do not matter."""
-    axis = {"members": 1}
-    arrays = [np.moveaxis(getattr(x, part), axis.get(part, 0), 0) for part in parts]
+def row_digests(x: Outputs, parts: tuple[str, ...], rows: Array | None = None) -> list[bytes]:
+    """A digest of each row's numbers, as float64: the file's type and name do not matter.
+
+    Parameters
+    ----------
+    x : Outputs
+    parts : tuple of str
+        Which arrays of the record count.
+    rows : (K,) array of int, optional
+        Only these rows.
+    """
+    arrays = _by_rows(x, parts)
     digests: list[bytes] = []
-    for chunk in row_chunks(len(x)):
-        blocks = [_numbers(array[chunk]) for array in arrays]
+    for chunk in row_chunks(len(x) if rows is None else len(rows)):
+        taken = chunk if rows is None else rows[chunk]
+        blocks = [_numbers(array[taken]) for array in arrays]
         for row in np.concatenate(blocks, axis=1):
             digests.append(hashlib.blake2b(row.tobytes(), digest_size=16).digest())
     return digests
+
+
+def _by_rows(x: Outputs, parts: tuple[str, ...]) -> list[Array]:
+    """The arrays with their rows first."""
+    return [np.moveaxis(getattr(x, part), 1 if part == "members" else 0, 0) for part in parts]
 
 
 def _numbers(block: Array) -> Array:
@@ -44,16 +61,37 @@ def content_digest(x: Outputs) -> str:
 
 
 def shared_rows(a: Outputs, b: Outputs) -> int:
-    """How many rows of `a` are rows of `b`, by the numbers that both hold."""
+    """How many distinct rows are in both records, by the numbers that both hold."""
     parts = tuple(part for part in _present(a) if part in _present(b))
-    if not parts:
+    if not parts or len(a) == 0 or len(b) == 0:
         return 0
-    known = set(row_digests(b, parts))
-    return sum(digest in known for digest in row_digests(a, parts))
+    shapes = [[array.shape[1:] for array in _by_rows(x, parts)] for x in (a, b)]
+    if shapes[0] != shapes[1]:
+        return 0
+    glances = [_glances(x, parts) for x in (a, b)]
+    candidates = [np.flatnonzero(np.isin(glances[i], glances[1 - i])) for i in (0, 1)]
+    if not candidates[0].size:
+        return 0
+    found = (set(row_digests(x, parts, k)) for x, k in zip((a, b), candidates, strict=True))
+    return len(next(found) & next(found))
 
 
-def refuse_shared_rows(chosen_on: Mapping[str, Outputs], reported: Mapping[str, Outputs]) -> None:
-    """Refuse to report figures on rows that parameters were chosen on.
+def _glances(x: Outputs, parts: tuple[str, ...]) -> Array:
+    """A few numbers of each row as one opaque value.  (N,) void."""
+    few = []
+    for array in _by_rows(x, parts):
+        flat = array.reshape(len(x), -1) if array.flags.c_contiguous else array
+        first: tuple[Any, ...] = (slice(None), *(0,) * (flat.ndim - 2))
+        corner = flat[first]
+        few.append(_numbers(corner[:, :_GLANCE]))
+    rows = np.ascontiguousarray(np.concatenate(few, axis=1))
+    return rows.view(np.dtype((np.void, rows.strides[0]))).ravel()
+
+
+def refuse_shared_rows(
+    chosen_on: Mapping[str, Outputs], reported: Iterable[tuple[str, Outputs]]
+) -> None:
+    """Refuse to report figures on rows that methods were fitted or parameters chosen on.
 
     Raises
     ------
@@ -65,19 +103,20 @@ def refuse_shared_rows(chosen_on: Mapping[str, Outputs], reported: Mapping[str, 
     ToolkitWarning
         If fewer rows are shared.
     """
-    for purpose, tuned in chosen_on.items():
-        for name, x in reported.items():
-            count = shared_rows(tuned, x)
+    for name, x in reported:
+        for purpose, used in chosen_on.items():
+            count = shared_rows(used, x)
             if not count:
                 continue
-            smaller = min(len(tuned), len(x))
+            smaller = min(len(used), len(x))
             said = (
                 f"{x.source or name}: {count} of {smaller} rows are also in {purpose}"
-                f"{f' ({tuned.source})' if tuned.source else ''}, which parameters are tuned on"
+                f"{f' ({used.source})' if used.source else ''}"
             )
             if count >= TOLERATED * smaller:
-                raise InputError(f"{said}; tune on other rows than those that are reported")
-            warnings.warn(f"{said}; figures may be too good", ToolkitWarning, stacklevel=2)
+                raise InputError(f"{said}; report on other rows than those that are fitted or "
+                                 "tuned on")  # fmt: skip
+            warnings.warn(f"{said}; figures may be too good", ToolkitWarning, stacklevel=3)
 
 
 def _present(x: Outputs) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -17,24 +17,66 @@ from ood_toolkit.kernels.softmax import softmax_rows
 from ood_toolkit.kernels.statistics import PREDICTION
 from ood_toolkit.metrics import (
     Ranking,
+    augrc,
     aurc,
     brier,
+    coverage_at_risk,
     e_aurc,
     expected_calibration_error,
     nll,
     risk_at_coverage,
+    scod_augrc,
+    scod_aurc,
+    scod_risk_at_coverage,
+    selective_intervals,
 )
 from ood_toolkit.outputs import Array, Outputs
 
-__all__ = ["COVERAGES", "ErrorDetection", "ErrorReport", "error_report"]
+__all__ = [
+    "COVERAGES",
+    "RISKS",
+    "ErrorDetection",
+    "ErrorReport",
+    "Scod",
+    "error_report",
+]
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 """Shares of rows kept at which the selective risk is reported."""
+RISKS = (0.01, 0.02, 0.05)
+"""Selective risks at which the share of rows kept is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scod:
+    """One score where wrong predictions and outliers are both to be rejected.
+
+    Attributes
+    ----------
+    n_ood : int
+        Out-of-distribution rows.
+    cost : float
+        Of accepting one of them, in wrong predictions.
+    aurc, augrc : float
+        Areas under the curves of risk over accepted rows, and over all rows.
+    risk_at_coverage : mapping of str to float
+        Risk over the accepted rows, by the share of rows of both sets that is accepted.
+    """
+
+    n_ood: int
+    cost: float
+    aurc: float
+    augrc: float
+    risk_at_coverage: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetection:
-    """One score as a detector of misclassified rows; fractions, not percent."""
+    """One score as a detector of misclassified rows; fractions, not percent.
+
+    Intervals are of the bootstrap, at 95 %; there are none without resamples.  `scod` is by
+    the name of the out-of-distribution set.
+    """
 
     method: str
     auroc: float
@@ -44,6 +86,11 @@ class ErrorDetection:
     aurc: float
     e_aurc: float
     risk_at_coverage: Mapping[str, float]
+    augrc: float
+    coverage_at_risk: Mapping[str, float]
+    risk_at_coverage_ci: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    coverage_at_risk_ci: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    scod: Mapping[str, Scod] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +129,11 @@ def error_report(
     scores: Mapping[str, Array],
     skipped: tuple[MethodNote, ...] = (),
     failed: tuple[MethodNote, ...] = (),
+    *,
+    ood_scores: Mapping[str, Mapping[str, Array]] | None = None,
+    ood_cost: float = 1.0,
+    bootstrap: int = 0,
+    seed: int = 0,
 ) -> ErrorReport:
     """Error detection, risk-coverage and calibration on one labelled record.
 
@@ -93,6 +145,12 @@ def error_report(
         Confidence of each method; larger = more trustworthy.
     skipped, failed : tuple of MethodNote
         Methods without scores, to be listed in the report.
+    ood_scores : mapping of str to mapping of str to array, optional
+        Scores of out-of-distribution rows, by method and then by the set's name.
+    ood_cost : float
+        Of accepting such a row, in wrong predictions.
+    bootstrap, seed : int
+        Resamples behind the intervals, 0 for none; and their seed.
 
     Raises
     ------
@@ -112,6 +170,7 @@ def error_report(
     results = []
     for method, confidence in scores.items():
         ranking = Ranking.of(confidence[correct], confidence[~correct])
+        strange = (ood_scores or {}).get(method, {})
         results.append(
             ErrorDetection(
                 method,
@@ -122,6 +181,10 @@ def error_report(
                 aurc(confidence, correct),
                 e_aurc(confidence, correct),
                 {f"{c:g}": risk_at_coverage(confidence, correct, c) for c in COVERAGES},
+                augrc(confidence, correct),
+                {f"{r:g}": coverage_at_risk(confidence, correct, r) for r in RISKS},
+                *_intervals(confidence, correct, bootstrap, seed),
+                {name: _scod(confidence, correct, s, ood_cost) for name, s in strange.items()},
             )
         )
     return ErrorReport(
@@ -133,4 +196,30 @@ def error_report(
         tuple(results),
         skipped,
         failed,
+    )
+
+
+def _intervals(
+    confidence: Array, correct: Array, resamples: int, seed: int
+) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
+    """Intervals of the risks by coverage, and of the coverages by risk."""
+    if resamples == 0:
+        return {}, {}
+    found = selective_intervals(
+        confidence, correct, coverages=COVERAGES, risks=RISKS, resamples=resamples, seed=seed
+    )
+    return (
+        {f"{c:g}": (i.low, i.high) for c, i in zip(COVERAGES, found.risk_at_coverage, strict=True)},
+        {f"{r:g}": (i.low, i.high) for r, i in zip(RISKS, found.coverage_at_risk, strict=True)},
+    )
+
+
+def _scod(confidence: Array, correct: Array, strange: Array, cost: float) -> Scod:
+    given = confidence, correct, strange
+    return Scod(
+        len(strange),
+        cost,
+        scod_aurc(*given, cost),
+        scod_augrc(*given, cost),
+        {f"{c:g}": scod_risk_at_coverage(*given, c, cost) for c in COVERAGES},
     )

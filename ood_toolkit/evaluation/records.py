@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ood_toolkit.errors import BadParameter
+from ood_toolkit.evaluation.comparison import Comparison
 from ood_toolkit.metrics import AUPR_ESTIMATORS, FPR_RULES
 
-__all__ = ["Convention", "Evaluation", "MethodNote", "PairResult", "plain"]
+if TYPE_CHECKING:
+    from ood_toolkit.evaluation.tables import Table
+
+__all__ = [
+    "Convention",
+    "Evaluation",
+    "MethodNote",
+    "PairResult",
+    "ShiftedSet",
+    "groups_of",
+    "plain",
+]
 
 SCHEMA = 1
 SYNTHETIC = "synthetic"
@@ -57,6 +69,8 @@ class PairResult:
     autc: float
     ccr_at_fpr: float | None
     oscr: float | None
+    aupr_in_ci: tuple[float, float] | None = None
+    aupr_out_ci: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +82,23 @@ class MethodNote:
 
 
 @dataclass(frozen=True, slots=True)
+class ShiftedSet:
+    """A set of the same classes under a shift, whose rows count as in-distribution."""
+
+    name: str
+    n: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything one evaluation found.
+    """Everything one evaluation found; shown as a table, in a notebook too.
 
     Attributes
     ----------
     id_name, n_id, accuracy
-        The in-distribution set: its name, the rows that entered, the classifier's accuracy
-        on all of its rows (None where there are no labels).
+        The in-distribution set: its name (joined by "+" to those of shifted sets), the rows
+        that entered, the classifier's accuracy on the test rows alone (None without labels).
     results : tuple of PairResult
         One for each method and out-of-distribution set.
     skipped, failed : tuple of MethodNote
@@ -85,6 +108,17 @@ class Evaluation:
         share its time equally; and to tune, where that was asked for.
     tuning : mapping
         What hyper-parameters were chosen on ("none", "id", "ood"), and which, by method.
+    shifted : tuple of ShiftedSet
+        Sets that count as in-distribution beside the test rows.
+    held_out : mapping of str to str
+        Where methods that hold rows out of the training set took them from.
+    comparison : Comparison or None
+        Which methods can be told apart; None where it was not asked for or there are too few
+        rows.
+    run : mapping
+        Versions, command, inputs and machine.
+    pictures : mapping or None
+        What a report draws.
     """
 
     id_name: str
@@ -97,6 +131,11 @@ class Evaluation:
     timings: Mapping[str, Mapping[str, float]]
     toolkit: str
     tuning: Mapping[str, Any] = field(default_factory=lambda: {"on": "none", "methods": []})
+    shifted: tuple[ShiftedSet, ...] = ()
+    held_out: Mapping[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, Any] | None = None
 
     def methods(self) -> tuple[str, ...]:
         """Names of the methods that have results."""
@@ -107,21 +146,17 @@ class Evaluation:
         rows = []
         for name in self.methods():
             own = [r for r in self.results if r.method == name]
-            groups = {
-                g: [r for r in own if r.group == g] for g in dict.fromkeys(r.group for r in own)
-            }
-            groups["all"] = [r for r in own if r.group != SYNTHETIC] or own
-            for group, members in groups.items():
-                if not group:
-                    continue
-                rows.append(
-                    {
-                        "method": name,
-                        "group": group,
-                        "auroc": math.fsum(r.auroc for r in members) / len(members),
-                        "fpr": math.fsum(r.fpr for r in members) / len(members),
-                    }
-                )
+            for group, sets in groups_of({r.ood: r.group for r in own}).items():
+                members = [r for r in own if r.ood in sets]
+                row: dict[str, Any] = {
+                    "method": name,
+                    "group": group,
+                    "auroc": math.fsum(r.auroc for r in members) / len(members),
+                    "fpr": math.fsum(r.fpr for r in members) / len(members),
+                }
+                if self.comparison is not None:
+                    row["auroc_ci"] = self.comparison.mean_interval(name, group)
+                rows.append(row)
         return rows
 
     def to_json(self) -> dict[str, Any]:
@@ -131,13 +166,21 @@ class Evaluation:
                 "schema": SCHEMA,
                 "toolkit": self.toolkit,
                 "convention": {"positive": "id", **asdict(self.convention)},
-                "id": {"name": self.id_name, "n": self.n_id, "accuracy": self.accuracy},
+                "id": {"name": self.id_name, "n": self.n_id, "accuracy": self.accuracy}
+                | ({"shifted": [asdict(s) for s in self.shifted]} if self.shifted else {}),
                 "results": [asdict(r) for r in self.results],
                 "means": self.means(),
                 "skipped": [asdict(s) for s in self.skipped],
                 "failed": [asdict(f) for f in self.failed],
                 "timings": {name: dict(t) for name, t in self.timings.items()},
                 "tuning": dict(self.tuning),
+                "held_out": [
+                    {"method": name, "held_out_from": origin}
+                    for name, origin in self.held_out.items()
+                ],
+                "comparisons": self.comparison.to_json() if self.comparison else None,
+                "run": dict(self.run),
+                **({} if self.pictures is None else {"pictures": self.pictures}),
             }
         )
         return converted
@@ -150,13 +193,43 @@ class Evaluation:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         fields = [name for name in PairResult.__slots__ if not name.endswith("_ci")]
-        bounds = [f"{m}_{side}" for m in ("auroc", "fpr") for side in ("low", "high")]
+        measured = [name for name in PairResult.__slots__ if name.endswith("_ci")]
+        bounds = [f"{m.removesuffix('_ci')}_{side}" for m in measured for side in ("low", "high")]
         writer.writerow(fields + bounds)
         for r in self.results:
-            intervals = [*(r.auroc_ci or ("", "")), *(r.fpr_ci or ("", ""))]
+            intervals = [end for m in measured for end in (getattr(r, m) or ("", ""))]
             values = [getattr(r, name) for name in fields]
             writer.writerow(["" if v is None else v for v in values + intervals])
         return text.getvalue()
+
+    def table(self, **shown: Any) -> Table:
+        """The leaderboard, best mean AUROC first; `leaderboard` says what can be shown."""
+        from ood_toolkit.evaluation.tables import leaderboard
+
+        return leaderboard(self.to_json(), **shown)
+
+    def plot(self) -> Any:
+        """The leaderboard as a matplotlib figure."""
+        from importlib import import_module
+
+        return import_module("ood_toolkit.report.figures").leaderboard_figure(self.to_json())
+
+    def __str__(self) -> str:
+        return self.table().to_text()
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+
+def groups_of(group_of_set: Mapping[str, str]) -> dict[str, list[str]]:
+    """Sets by group as they come, then "all": every set that is not synthetic, if there is one."""
+    groups: dict[str, list[str]] = {}
+    for key, group in group_of_set.items():
+        if group:
+            groups.setdefault(group, []).append(key)
+    counted = [key for key, group in group_of_set.items() if group != SYNTHETIC]
+    groups["all"] = counted or list(group_of_set)
+    return groups
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,146 @@
+"""Options of commands that measure methods, and what becomes of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from .console import print_json
+from .report import report_options, results_text
+from .tables import print_evaluation
+
+if TYPE_CHECKING:
+    from ood_toolkit.evaluation import Evaluation
+
+__all__ = ["FILES", "PARTIAL", "api_options", "command_line", "finish", "measure_options"]
+
+FPR_RULES = ["id_positive", "ood_positive", "openood", "odin", "nearest_id", "nearest_ood"]
+PARTIAL = 4
+FILES = ("json_out", "csv_out", "markdown", "latex")
+_SHOWN = ("intervals", "tie")
+
+
+def measure_options(command: Any) -> Any:
+    """Options that say how to measure and where results go."""
+    command = report_options(command)
+    for option in (
+        click.option("--latex", metavar="FILE", help="Also write the table for LaTeX."),
+        click.option("--markdown", metavar="FILE", help="Also write the table as Markdown."),
+        click.option("--csv", "csv_out", metavar="FILE", help="Also write one line a result."),
+        click.option("--json-out", metavar="FILE", help="Also write the JSON document."),
+        click.option(
+            "--tie",
+            is_flag=True,
+            help="Mark methods whose AUROC cannot be told apart from the best (paired DeLong "
+            "tests, Holm's correction, 5 %).",
+        ),
+        click.option("--intervals", is_flag=True, help="Show 95 % intervals in the table."),
+        click.option(
+            "--cache",
+            metavar="DIR",
+            envvar="OOD_TOOLKIT_CACHE",
+            show_envvar=True,
+            help="Keep scores in DIR: a later run computes only what changed, and a killed one "
+            "goes on where it was.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Of the bootstrap.",
+        ),
+        click.option(
+            "--bootstrap",
+            type=click.IntRange(min=0),
+            default=1000,
+            show_default=True,
+            help="Resamples behind the intervals of FPR and AUPR; 0 for none.",
+        ),
+        click.option(
+            "--id-subset",
+            type=click.Choice(["all", "correct"]),
+            default="all",
+            show_default=True,
+            help="Whether misclassified in-distribution rows count.",
+        ),
+        click.option(
+            "--aupr",
+            type=click.Choice(["step", "trapezoid"]),
+            default="step",
+            show_default=True,
+            help="Estimator of the area under precision-recall.",
+        ),
+        click.option(
+            "--tpr",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=0.95,
+            show_default=True,
+            help="True-positive rate at which FPR is read.",
+        ),
+        click.option(
+            "--fpr-rule",
+            type=click.Choice(FPR_RULES),
+            default="id_positive",
+            show_default=True,
+            help="Which published definition of FPR@TPR.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def api_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Of the options of `measure_options` those that `api.evaluate` takes."""
+    drawn = options["report"] or options["json_out"]
+    left = (*FILES, *_SHOWN, "report")
+    return {k: v for k, v in options.items() if k not in left} | {"pictures": bool(drawn)}
+
+
+def command_line() -> list[str]:
+    """The command line, without the place of the executable."""
+    import sys
+
+    return ["ood-toolkit", *sys.argv[1:]]
+
+
+def finish(result: Evaluation, options: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+    """Write what was asked for, print the table, and leave with the status it deserves."""
+    from dataclasses import replace
+
+    from ood_toolkit.evaluation import leaderboard, run_record
+    from ood_toolkit.io import atomic_write
+
+    if not result.run.get("command"):
+        own = run_record([], command_line())
+        result = replace(result, run={**own, **result.run, "command": own["command"]})
+    document = result.to_json()
+    ties = options["tie"] and result.comparison is not None
+    if options["tie"] and not ties and not quiet:
+        click.echo("Note: the results hold no tests of methods, so no ties are marked", err=True)
+    shown = {"intervals": options["intervals"], "ties": ties}
+    texts: dict[str, Callable[[], str]] = {
+        "json_out": lambda: results_text(document),
+        "csv_out": result.to_csv,
+        "markdown": lambda: leaderboard(document, **shown).to_markdown(),
+        "latex": lambda: leaderboard(document, **shown).to_latex(),
+    }
+    for kind in FILES:
+        if options[kind] and (result.results or kind in FILES[:2]):
+            with atomic_write(options[kind]) as file:
+                file.write(texts[kind]().encode())
+    if result.results:
+        options["report"].write(document)
+    if as_json:
+        print_json(document)
+    elif result.results:
+        print_evaluation(document, quiet=quiet, **shown)
+    if not result.results:
+        from ood_toolkit.errors import InputError
+
+        notes = [*result.failed, *result.skipped]
+        raise InputError(f"no method could run: {notes[0].method}: {notes[0].reason}")
+    if result.failed:
+        raise click.exceptions.Exit(PARTIAL)

@@ -1,0 +1,73 @@
+"""What `compare` says of several runs together: pooled figures, and ranks over data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from .console import print_json, print_table, shown
+from .tables import print_pooled
+
+__all__ = ["pool_files", "rank_files"]
+
+
+def pool_files(files: tuple[str, ...], *, as_json: bool) -> None:
+    """Print mean and deviation over runs, each a results file."""
+    from ood_toolkit.evaluation import pool_results
+
+    document = pool_results({path: _document(path) for path in files}).to_json()
+    if as_json:
+        print_json(document)
+    else:
+        print_pooled(document)
+
+
+def rank_files(files: tuple[str, ...], test: str, *, as_json: bool) -> None:
+    """Print methods ranked by AUROC over the data sets of all files."""
+    from ood_toolkit.errors import InputError
+    from ood_toolkit.evaluation import rank_methods
+
+    figures: dict[str, dict[tuple[str, str], float]] = {}
+    for path in files:
+        for row in _document(path)["results"]:
+            if row["auroc"] is not None:
+                figures.setdefault(row["method"], {})[path, row["ood"]] = row["auroc"]
+    every = {place for found in figures.values() for place in found}
+    whole = {name: found for name, found in figures.items() if len(found) == len(every)}
+    if len(whole) < 2:
+        raise InputError("ranking needs two methods or more that have figures on every set")
+    ranks = rank_methods(
+        {name: [found[place] for place in sorted(every)] for name, found in whole.items()},
+        test=test,
+    )
+    if as_json:
+        left_out = [name for name in figures if name not in whole]
+        print_json({"schema": 1, "metric": "auroc", **ranks.to_json(), "left_out": left_out})
+        return
+    said = f", critical difference {ranks.critical_difference:.2f}" if test == "nemenyi" else ""
+    p_value = "" if ranks.friedman != ranks.friedman else f" (Friedman p = {ranks.friedman:.2g})"
+    click.echo(
+        f"Methods ranked by AUROC over {ranks.sets} data sets{p_value}{said}; methods that share "
+        f"a letter cannot be told apart ({test}, 5 %)."
+    )
+    letters = dict.fromkeys(ranks.methods, "")
+    for number, members in enumerate(ranks.groups):
+        for name in members:
+            letters[name] += chr(ord("a") + number % 26) + ("'" * (number // 26))
+    rows = [
+        [name, shown(float(rank), percent=False), letters[name]]
+        for name, rank in zip(ranks.methods, ranks.mean_ranks, strict=True)
+    ]
+    print_table(["method", "mean rank", "ties"], rows, left=["method", "ties"])
+
+
+def _document(path: str) -> Any:
+    """A results file as it is; checked as `compare` checks it."""
+    import json
+
+    from ood_toolkit.evaluation.side_by_side import read_results
+
+    read_results(path)
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)

@@ -1,0 +1,172 @@
+"""`ood-toolkit stress`: is a score sure far from the data, and are its decisions easy to flip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from .console import print_json, print_table, progress, shown
+from .measure import PARTIAL
+from .members import member_option, members_by_set
+from .options import (
+    FileOptions,
+    file_options,
+    json_option,
+    method_option,
+    parameters_by_method,
+    set_option,
+    split_methods,
+    talk_options,
+    talking,
+    train_options,
+)
+from .tables import print_notes
+
+if TYPE_CHECKING:
+    from ood_toolkit.detectors.persistence import SavedScorer
+
+__all__ = ["stress"]
+
+
+@click.command()
+@click.argument("file")
+@method_option(required=False)
+@set_option("NAME.KEY")
+@train_options
+@member_option
+@click.option(
+    "--detector",
+    "detectors",
+    metavar="DETECTOR",
+    multiple=True,
+    help="A fitted detector, as `fit` saves it; its own threshold decides, if it has one.",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Use at most so many rows, evenly spread.",
+)
+@click.option(
+    "--tpr",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="Share of rows accepted where a method has no threshold.",
+)
+@file_options
+@json_option
+@talk_options
+def stress(
+    file: str,
+    methods: tuple[str, ...],
+    settings: tuple[str, ...],
+    train: str | None,
+    id_val: str | None,
+    members: tuple[str, ...],
+    detectors: tuple[str, ...],
+    rows: int,
+    tpr: float,
+    files: FileOptions,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Check scores where they are known to fail, on FILE, in-distribution rows.
+
+    Far field: rows are moved away from the origin, up to 1024 times as far; the share that
+    still looks as in-distribution as the median row.  Fragility: the probabilities are moved
+    and no prediction changes; the share of decisions that flip.
+    """
+    from ood_toolkit import api
+    from ood_toolkit.detectors.persistence import read_scorer
+    from ood_toolkit.evaluation import stress as run_stress
+
+    names = split_methods(methods) or ([] if detectors else ["all"])
+    stacks = members_by_set(members, ["FILE", "train", "id-val"], "FILE")
+    with talking(quiet, verbose):
+        everything = names == ["all"]
+        listed = [row.name for row in api.methods()] if everything else names
+        asked = [
+            api.detector(name, **values)
+            for name, values in parameters_by_method(settings, listed).items()
+        ]
+        saved = {path: read_scorer(path) for path in detectors}
+        fit_on = files.load(train, members=stacks["train"]) if train else None
+        head = fit_on.head if fit_on else None
+        record = files.load(file, labels=False, head=head, members=stacks["FILE"])
+        held_out = (
+            files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
+        )
+        with progress(len(asked) + len(saved), quiet=quiet) as step:
+            report = run_stress(
+                asked,
+                record,
+                scorers={s.scorer.name: (s.scorer, _value(p, s)) for p, s in saved.items()},
+                train=fit_on,
+                id_val=held_out,
+                rows=rows,
+                tpr=tpr,
+                skip_unmet=everything,
+                progress=step,
+            )
+    document = report.to_json()
+    if as_json:
+        print_json(document)
+    elif document["results"]:
+        _print(document, quiet)
+    if not report.results:
+        from ood_toolkit.errors import InputError
+
+        notes = [*report.failed, *report.skipped]
+        raise InputError(f"no method could run: {notes[0].method}: {notes[0].reason}")
+    if report.failed:
+        raise click.exceptions.Exit(PARTIAL)
+
+
+def _value(path: str, saved: SavedScorer) -> float | None:
+    """The number that a detector's decisions are made by; None where it has none yet."""
+    if saved.threshold is None:
+        return None
+    if "value" not in saved.threshold:
+        from ood_toolkit.errors import DataError
+
+        rule = saved.threshold.get("rule")
+        raise DataError(path, "threshold", f"is by {rule}; stress looks at a single threshold")
+    return float(saved.threshold["value"])
+
+
+def _print(document: dict[str, Any], quiet: bool) -> None:
+    factor = document["results"][0]["far_field"]["factors"][-1]
+    click.echo(
+        f"{document['n']} rows.  Confident: share of rays, in percent, that at {factor:g} times "
+        "the distance score at least the median; lost: accepted rows rejected once half of "
+        "their probability is spread evenly; gained: rejected rows accepted once half of it "
+        "goes to the prediction."
+    )
+    print_table(
+        ["method", "confident", "the score", "lost", "gained"],
+        [
+            [row["method"], shown(row["far_field"]["confident"][-1]), _trend(row["far_field"])]
+            + [_half(row["fragility"], key) for key in ("lost", "gained")]
+            for row in document["results"]
+        ],
+        left=["method", "the score"],
+    )
+    if not quiet:
+        print_notes(document)
+
+
+def _trend(found: dict[str, Any]) -> str:
+    """How the score of most rays ends."""
+    words = {"settled": "stays", "rising": "rises", "falling": "falls"}
+    return words[max(words, key=lambda key: float(found[key]))]
+
+
+def _half(found: dict[str, Any] | None, key: str) -> str:
+    if found is None:
+        return "-"
+    value = found[key][found["shares"].index(0.5)]
+    return "-" if value is None else shown(value)

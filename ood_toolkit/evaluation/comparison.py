@@ -1,0 +1,278 @@
+"""Which methods can be told apart: paired tests of every two of them on the same rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ood_toolkit.errors import InputError
+from ood_toolkit.evaluation.corrections import adjusted
+from ood_toolkit.metrics import Interval, Placements, placements
+from ood_toolkit.metrics.intervals import normal_quantile
+from ood_toolkit.metrics.paired import two_sided
+from ood_toolkit.outputs import Array
+
+__all__ = [
+    "Comparison",
+    "JointAurocs",
+    "compare_methods",
+    "compare_scores",
+    "tie_runs",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JointAurocs:
+    """AUROC of several methods on the same rows, and how their errors hang together.
+
+    Attributes
+    ----------
+    methods : tuple of str
+    aurocs : (K,) array of float64
+        In [0, 1]; on several sets, their unweighted mean.
+    covariance : (K, K) array of float64
+        Of the estimates, by DeLong's components.
+    """
+
+    methods: tuple[str, ...]
+    aurocs: Array
+    covariance: Array
+
+    def interval(self, method: str, level: float = 0.95) -> Interval:
+        """Confidence interval of one method's AUROC, on the logit scale."""
+        k = self.methods.index(method)
+        auroc, variance = float(self.aurocs[k]), float(self.covariance[k, k])
+        if variance <= 0.0 or auroc <= 0.0 or auroc >= 1.0:
+            return Interval(auroc, auroc)
+        reach = normal_quantile(level) * math.sqrt(variance) / (auroc * (1.0 - auroc))
+        logit = math.log(auroc / (1.0 - auroc))
+        low, high = (1.0 / (1.0 + math.exp(-(logit + side * reach))) for side in (-1.0, 1.0))
+        return Interval(low, high)
+
+    def p_values(self, correction: str = "holm") -> Array:
+        """Of no difference between every two methods: (K, K), symmetric, 1 on the diagonal.
+
+        Two-sided, adjusted for all K (K - 1) / 2 tests together; "none" leaves them as they
+        are.
+        """
+        count = len(self.methods)
+        upper = np.triu_indices(count, 1)
+        # of a difference that is rounding alone, the error is none
+        variances = np.diag(self.covariance)
+        errors = variances[upper[0]] + variances[upper[1]] - 2.0 * self.covariance[upper]
+        errors[errors <= 1e-14 * (variances[upper[0]] + variances[upper[1]])] = 0.0
+        differences = self.aurocs[upper[0]] - self.aurocs[upper[1]]
+        differences[np.abs(differences) < 1e-14] = 0.0
+        found = np.array(
+            [two_sided(d, math.sqrt(e)) for d, e in zip(differences, errors, strict=True)],
+            dtype=np.float64,
+        )
+        if correction != "none":
+            found = adjusted(found, correction)
+        square = np.ones((count, count))
+        square[upper] = found
+        square.T[upper] = found
+        return square
+
+    def order(self) -> list[int]:
+        """Numbers of the methods from the largest AUROC down; ties as they were given."""
+        return [int(k) for k in np.argsort(-self.aurocs, kind="stable")]
+
+    def to_json(self, level: float = 0.05, correction: str = "holm") -> dict[str, Any]:
+        """What the results document says of it.
+
+        `methods` from the best down, with the p-value of each against the best (`p_best`);
+        those that cannot be told apart from it (`tied_with_best`); and every longest run of
+        neighbours in this order whose ends cannot be told apart (`tie_groups`).
+        """
+        order = self.order()
+        p_values = self.p_values(correction)[np.ix_(order, order)]
+        names = [self.methods[k] for k in order]
+        return {
+            "methods": names,
+            "p_best": [float(p) for p in p_values[0]] if names else [],
+            "tied_with_best": [n for n, p in zip(names, p_values[:1].ravel(), strict=True)
+                               if p >= level],
+            "tie_groups": [names[a:b] for a, b in tie_runs(p_values, level)],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Paired tests of the methods of an evaluation, on each set and on the mean of each group.
+
+    Attributes
+    ----------
+    sets, groups : mapping of str to JointAurocs
+        By out-of-distribution set, and by group of sets.
+    level : float
+        Below which adjusted p-value two methods differ.
+    correction : str
+        As of `JointAurocs.p_values`.
+    """
+
+    sets: Mapping[str, JointAurocs]
+    groups: Mapping[str, JointAurocs]
+    level: float = 0.05
+    correction: str = "holm"
+
+    def mean_interval(self, method: str, group: str) -> Interval | None:
+        """95 % interval of a method's mean AUROC over a group of sets."""
+        joint = self.groups.get(group)
+        return None if joint is None else joint.interval(method)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types: which test, and for each set and group what it tells apart."""
+        parts = [("ood", self.sets), ("group", self.groups)]
+        return {
+            "metric": "auroc",
+            "test": "paired DeLong",
+            "correction": self.correction,
+            "level": self.level,
+            "tables": [
+                {kind: key, **joint.to_json(self.level, self.correction)}
+                for kind, joints in parts
+                for key, joint in joints.items()
+            ],
+        }
+
+
+def tie_runs(p_values: Array, level: float) -> list[tuple[int, int]]:
+    """Longest runs of neighbours whose first and last cannot be told apart.
+
+    Parameters
+    ----------
+    p_values : (K, K) array of float
+        Of methods in the order of their means.
+    level : float
+        Below it two methods differ.
+
+    Returns
+    -------
+    list of tuple of int
+        Start and end of each run of two or more methods that no other run holds.
+
+    Examples
+    --------
+    >>> apart = np.array([[1, 0.3, 0.01], [0.3, 1, 0.2], [0.01, 0.2, 1]])
+    >>> tie_runs(apart, 0.05)
+    [(0, 2), (1, 3)]
+    """
+    runs: list[tuple[int, int]] = []
+    count = len(p_values)
+    for start in range(count):
+        end = start + 1
+        while end < count and p_values[start, end] >= level:
+            end += 1
+        if end - start > 1 and not (runs and runs[-1][1] >= end):
+            runs.append((start, end))
+    return runs
+
+
+def compare_methods(
+    names: Sequence[str],
+    id_scores: Callable[[str], Array],
+    ood_scores: Callable[[str, str], Array],
+    groups: Mapping[str, Sequence[str]],
+) -> Comparison:
+    """Compare methods on every set, and on the unweighted mean AUROC of every group of sets.
+
+    The rows of different sets are independent; the ID rows are shared by all of them, and all
+    rows by the methods.  One set is held in memory at a time.
+
+    Parameters
+    ----------
+    names : sequence of str
+        K methods.
+    id_scores : callable
+        From a method to its (N,) ID scores.
+    ood_scores : callable
+        From a method and a set to its (M,) scores.
+    groups : mapping of str to sequence of str
+        The sets of each group; every set is in one of them at least.
+
+    Raises
+    ------
+    InputError
+        If the methods did not score the same rows, or a set has fewer than two of them.
+
+    References
+    ----------
+    DeLong, DeLong & Clarke-Pearson, Biometrics 1988.
+    """
+    methods = tuple(names)
+    sums: dict[str, Array | float] = dict.fromkeys(groups, 0.0)
+    of_sets: dict[str, Array] = {}
+    sets: dict[str, JointAurocs] = {}
+    for key in dict.fromkeys(key for members in groups.values() for key in members):
+        of_id, of_ood = _components([placements(id_scores(n), ood_scores(n, key)) for n in names])
+        of_sets[key] = _covariance_of_means(of_ood)
+        covariance = of_sets[key] + _covariance_of_means(of_id)
+        sets[key] = JointAurocs(methods, of_id.mean(axis=1), covariance)
+        for group, members in groups.items():
+            if key in members:
+                sums[group] = sums[group] + of_id
+    of_groups = {}
+    for group, members in groups.items():
+        mean = np.asarray(sums[group]) / len(members)
+        covariance = _covariance_of_means(mean)
+        covariance += sum(of_sets[key] for key in members) / len(members) ** 2
+        of_groups[group] = JointAurocs(methods, mean.mean(axis=1), covariance)
+    return Comparison(sets, of_groups)
+
+
+def _components(found: Sequence[Placements]) -> tuple[Array, Array]:
+    """(K, N) and (K, M) components of K methods on one set."""
+    sizes = {(len(p.of_id), len(p.of_ood)) for p in found}
+    if len(sizes) != 1:
+        raise InputError("the methods must score the same rows in the same order")
+    if min(next(iter(sizes))) < 2:
+        raise InputError("a comparison needs at least two rows of each set")
+    return np.stack([p.of_id for p in found]), np.stack([p.of_ood for p in found])
+
+
+def _covariance_of_means(rows: Array) -> Array:
+    """(K, N) values of K methods on N rows -> (K, K) covariance of their means."""
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    n = rows.shape[1]
+    return np.asarray(centred @ centred.T / (n - 1) / n)
+
+
+def compare_scores(scores: Mapping[str, tuple[Any, Any]]) -> JointAurocs:
+    """AUROC of methods that scored the same rows, ready for paired tests.
+
+    Parameters
+    ----------
+    scores : mapping of str to two arrays
+        (N,) ID and (M,) OOD scores of each method, for the same rows in the same order.
+
+    Returns
+    -------
+    JointAurocs
+        `.p_values()` tests every two methods.
+
+    Raises
+    ------
+    InputError
+        If the methods did not score the same rows, or a set has fewer than two of them.
+
+    References
+    ----------
+    DeLong, DeLong & Clarke-Pearson, Biometrics 1988.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> id_scores, ood_scores = rng.normal(2, 1, 300), rng.normal(0, 1, 300)
+    >>> noisy = id_scores + rng.normal(0, 3, 300), ood_scores + rng.normal(0, 3, 300)
+    >>> found = compare_scores({"noisy": noisy, "clean": (id_scores, ood_scores)})
+    >>> found.to_json()["tied_with_best"]
+    ['clean']
+    """
+    of_id, of_ood = _components([placements(*pair) for pair in scores.values()])
+    covariance = _covariance_of_means(of_id) + _covariance_of_means(of_ood)
+    return JointAurocs(tuple(scores), of_id.mean(axis=1), covariance)
