@@ -1,0 +1,43 @@
+"""Tasks that misbehave; workers import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from ood_toolkit.distributed import tasks
+from ood_toolkit.distributed.tasks import Recipe
+from ood_toolkit.io.part_folder import FolderStore
+from ood_toolkit.io.parts import Part, Receipt
+
+POISON = 2
+
+
+def poisoned(key: str, recipe: Recipe, part: Part, store: FolderStore) -> Receipt:
+    """Kills its worker at one part, every time."""
+    if part.number == POISON:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tasks.make_part(key, recipe, part, store)
+
+
+def killed_once(key: str, recipe: Recipe, part: Part, store: FolderStore) -> Receipt:
+    """Kills its worker at one part, the first time."""
+    mark = Path(store.folder).parent / "killed"
+    if part.number == POISON and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tasks.make_part(key, recipe, part, store)
+
+
+def group_killed_once(key: str, name: str, *rest: Any) -> Receipt:
+    """Kills its worker at the second group of a fit, the first time."""
+    from ood_toolkit.distributed import moments
+
+    part: Part = rest[2]
+    mark = Path(name).parent / "killed"
+    if part.start and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return moments.moments_of_group(key, name, *rest)
