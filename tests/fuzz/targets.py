@@ -108,6 +108,42 @@ def _calibrator(path: Path) -> object:
     return load_calibrator(path)
 
 
+def _policy(path: Path) -> object:
+    from ood_toolkit.decision import load_policy
+
+    return load_policy(path)
+
+
+def _pickled(path: Path) -> object:
+    from ood_toolkit.datasets.pickled import read_pickled
+
+    return read_pickled(str(path))
+
+
+def _idx(path: Path) -> object:
+    from ood_toolkit.datasets.idx import read_idx
+
+    return read_idx(str(path), MAX_BYTES)
+
+
+def _svhn(path: Path) -> object:
+    from ood_toolkit.datasets.matlab import svhn
+
+    return svhn(str(path), "test")
+
+
+def _clinc(path: Path) -> object:
+    from ood_toolkit.datasets import read_clinc
+
+    return read_clinc(str(path))
+
+
+def _benchmark(path: Path) -> object:
+    from ood_toolkit.datasets.record_file import read_record
+
+    return read_record(path)
+
+
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
@@ -126,6 +162,12 @@ TARGETS: dict[str, Target] = {
         Target("scores-parquet", ".parquet", _scores),
         Target("detector", ".safetensors", _detector),
         Target("calibrator", ".safetensors", _calibrator),
+        Target("policy", ".safetensors", _policy),
+        Target("pickled", ".pkl", _pickled),
+        Target("idx", ".idx", _idx),
+        Target("svhn", ".mat", _svhn),
+        Target("clinc", ".json", _clinc),
+        Target("benchmark", ".toml", _benchmark),
     )
 }
 """Name -> target."""
