@@ -12,6 +12,7 @@ from .options import (
     Talk,
     file_options,
     json_option,
+    memory_option,
     parameters_by_method,
     set_option,
     talk_options,
@@ -48,6 +49,7 @@ def complete_calibrators(ctx: Any, param: Any, incomplete: str) -> list[str]:
     "-o", "--output", metavar="CALIBRATOR", required=True, help="A file ending in .safetensors."
 )
 @file_options
+@memory_option
 @json_option
 @talk_options
 def calibrate(
@@ -66,6 +68,7 @@ def calibrate(
     Prints accuracy, NLL, Brier score and ECE of those rows before and after; on rows that
     the calibrator has seen the figures after are a little too good.
     """
+    from ood_toolkit.bounded import fitted_on_what_fits, what_fits
     from ood_toolkit.calibration import find_calibrator, make_calibrator, save_calibrator
     from ood_toolkit.evaluation.inspection import doubts_about_logits
     from ood_toolkit.evaluation.records import plain
@@ -81,7 +84,9 @@ def calibrate(
         record = files.load(validation)
         for doubt in doubts_about_logits(record):
             talk.note(f"Warning: {validation}: {doubt}")
-        fitted = made.fit(record, files.load(train, head=record.head) if train else None)
+        fit_on = files.load(train, head=record.head) if train else None
+        fitted = fitted_on_what_fits(method, made.fit, record, fit_on)
+        measured = what_fits("the comparison", record)
         facts = {"file": validation, "rows": len(record), "sha256": file_digest(validation)}
         document = {
             "method": method,
@@ -89,7 +94,7 @@ def calibrate(
             "fitted_on": facts,
             "report": dict(fitted.report()),
             "keeps_prediction": row.keeps_prediction,
-            **_comparison(record, fitted.apply(record)),
+            **_comparison(measured, fitted.apply(measured)),
         }
         save_calibrator(fitted, output, fitted_on=facts)
     _print(plain(document), as_json, quiet)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import rich_click as click
 
 from .console import print_facts, print_json
+from .jobs import dask_option
 from .members import member_option, members_by_set
 from .options import (
     FileOptions,
     file_options,
     json_option,
+    memory_option,
     method_option,
     parameters_by_method,
     set_option,
     talk_options,
     talking,
 )
+
+if TYPE_CHECKING:
+    from ood_toolkit.outputs import Outputs
 
 __all__ = ["fit"]
 
@@ -35,6 +44,8 @@ __all__ = ["fit"]
     "-o", "--output", metavar="DETECTOR", required=True, help="A file ending in .safetensors."
 )
 @file_options
+@memory_option
+@dask_option
 @json_option
 @talk_options
 def fit(
@@ -46,6 +57,7 @@ def fit(
     tpr: float | None,
     output: str,
     files: FileOptions,
+    dask: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -70,7 +82,8 @@ def fit(
         held_out = (
             files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
         )
-        scorer = fit_method(detector, record, held_out)
+        with _workers(dask, record, files, train, output):
+            scorer = fit_method(detector, record, held_out)
         threshold = None
         if tpr is not None:
             if held_out is None:
@@ -96,3 +109,20 @@ def fit(
         print_json(document)
     elif not quiet:
         print_facts(document)
+
+
+@contextmanager
+def _workers(
+    address: str | None, record: Outputs, files: FileOptions, train: str, output: str
+) -> Iterator[None]:
+    """Where sums over training rows are made: here, or by the workers of a cluster."""
+    if address is None:
+        yield
+        return
+    from ood_toolkit.distributed import connected, shared_moments
+
+    with (
+        connected(address) as client,
+        shared_moments(client, record, files.reading(), train, output),
+    ):
+        yield

@@ -8,6 +8,7 @@ import rich_click as click
 
 from .console import print_facts, print_json, print_table
 from .options import FileOptions, file_options, json_option, talk_options, talking
+from .policy import policy_facts
 
 __all__ = ["info"]
 
@@ -47,6 +48,8 @@ def _fitted_facts(file: str) -> dict[str, Any] | None:
         return None
     if "calibrator" in metadata:
         return _calibrator_facts(file)
+    if "policy" in metadata:
+        return _policy_facts(file)
     from ood_toolkit.detectors.catalogue import parameter_values
     from ood_toolkit.detectors.persistence import read_scorer
     from ood_toolkit.evaluation.records import plain
@@ -88,6 +91,16 @@ def _calibrator_facts(file: str) -> dict[str, Any]:
         "toolkit": saved.toolkit,
     }
     converted: dict[str, Any] = plain({k: v for k, v in facts.items() if v is not None and v != {}})
+    return converted
+
+
+def _policy_facts(file: str) -> dict[str, Any]:
+    from ood_toolkit.decision import load_policy
+    from ood_toolkit.evaluation.records import plain
+
+    converted: dict[str, Any] = plain(
+        {"file": file, "kind": "policy", **policy_facts(load_policy(file))}
+    )
     return converted
 
 

@@ -13,6 +13,7 @@ import rich_click as click
 from .members import stacked
 
 if TYPE_CHECKING:
+    from ood_toolkit.io.reading import Reading
     from ood_toolkit.outputs import Head, Outputs
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Talk",
     "file_options",
     "json_option",
+    "memory_option",
     "method_option",
     "parameters_by_method",
     "set_option",
@@ -86,9 +88,10 @@ class FileOptions:
 
     head: str | None
     keys: Mapping[str, str]
-    as_: str
+    as_: Literal["logits", "features"]
     dtype: str | None
     max_bytes: int | None
+    memory: int | None = None
 
     def load(
         self,
@@ -104,30 +107,21 @@ class FileOptions:
         """
         from dataclasses import replace
 
-        from ood_toolkit.errors import DataError, InputError
+        from ood_toolkit.io.reading import with_head
 
-        record = self._read(path, labels)
+        reading = self.reading()
+        record = reading.load(path, labels=labels)
         if members:
-            others = [(member, self._read(member, False)) for member in members]
+            others = [(member, reading.load(member, labels=False)) for member in members]
             record = replace(record, members=stacked(path, len(record), others))
-        if record.head is not None or head is None:
-            return record
-        try:
-            return replace(record, head=head)
-        except InputError as reason:
-            raise DataError(path, "", f"{reason}; the head is another input's") from None
+        return with_head(record, path, head)
 
-    def _read(self, path: str, labels: bool | Literal["lenient"]) -> Outputs:
-        from ood_toolkit.io import load
+    def reading(self) -> Reading:
+        """The same for whoever reads the files."""
+        from ood_toolkit.io.reading import Reading
 
-        return load(
-            path,
-            head=self.head,
-            keys=self.keys,
-            as_=self.as_,
-            labels=labels,
-            dtype=self.dtype,
-            max_bytes=self.max_bytes,
+        return Reading(
+            self.head, dict(self.keys), self.as_, self.dtype, self.max_bytes, self.memory
         )
 
 
@@ -145,6 +139,7 @@ def file_options(command: Command) -> Command:
             values.pop("as_"),
             values.pop("dtype"),
             values.pop("max_bytes"),
+            values.pop("memory", None),
         )
         return command(**values)
 
@@ -175,6 +170,41 @@ def file_options(command: Command) -> Command:
         "--head", metavar="FILE", help="Take the last layer's weight and bias from this file."
     )(wrapped)
     return wrapped  # type: ignore[no-any-return]
+
+
+class Size(click.ParamType):
+    """A number of bytes: 4096, 64kB, 512MiB, 1.5GB."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Bytes; k, M, G and T count in thousands, Ki, Mi, Gi and Ti in 1024s."""
+        import re
+
+        form = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?\s*", str(value), re.IGNORECASE)
+        if form is None or (form[3] and not form[2]):
+            self.fail(f"{value!r} is no size: write 512MiB, 2GB or a number of bytes", param, ctx)
+        power = " kmgt".index(form[2].lower() or " ")
+        return int(float(form[1]) * (1024 if form[3] else 1000) ** power)
+
+
+def memory_option(command: Command) -> Command:
+    """Add --memory, which `file_options` makes a part of `files`."""
+
+    def quarter(ctx: Any, param: Any, value: int | None) -> int:
+        if value is not None:
+            return value
+        from ood_toolkit.io import default_memory
+
+        return default_memory()
+
+    return click.option(
+        "--memory",
+        type=Size(),
+        callback=quarter,
+        help="Most memory to use, e.g. 512MiB; rows of larger files are read some at a time.  "
+        "[default: a quarter of what is free]",
+    )(command)
 
 
 def complete_methods(ctx: Any, param: Any, incomplete: str) -> list[str]:

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from .console import print_json, progress
+from .jobs import (
+    dask_option,
+    inputs_of,
+    made_of,
+    report_failed,
+    resume_options,
+    run_job,
+    run_on_cluster,
+)
 from .members import member_option, members_by_set
 from .options import (
     FileOptions,
     file_options,
     json_option,
+    memory_option,
     method_option,
     parameters_by_method,
     set_option,
@@ -23,9 +33,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ood_toolkit.decision import Threshold
-    from ood_toolkit.detectors.base import FittedScorer
-    from ood_toolkit.outputs import Array, Outputs
+    from ood_toolkit.decision import Policy, Rule
+    from ood_toolkit.outputs import Outputs
+    from ood_toolkit.protocols import Scorer
 
 __all__ = ["score"]
 
@@ -44,6 +54,12 @@ __all__ = ["score"]
     help="A fitted detector, as `fit` saves it.",
 )
 @click.option(
+    "--policy",
+    "policy_file",
+    metavar="POLICY",
+    help="As `policy` saves it: what to do with each row, and why.",
+)
+@click.option(
     "-o",
     "--output",
     metavar="SCORES",
@@ -58,6 +74,9 @@ __all__ = ["score"]
     help="Format, where the name does not say it.",
 )
 @file_options
+@memory_option
+@resume_options
+@dask_option
 @json_option
 @talk_options
 def score(
@@ -68,9 +87,13 @@ def score(
     id_val: str | None,
     members: tuple[str, ...],
     detectors: tuple[str, ...],
+    policy_file: str | None,
     output: str,
     format_: str | None,
     files: FileOptions,
+    resume: bool,
+    force: bool,
+    dask: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -78,45 +101,83 @@ def score(
     """Score each row of one or more outputs files.
 
     Higher = more in-distribution.  Columns: index, prediction, label where known, one for
-    each method; with a thresholded detector also its p-value and whether it accepts.
+    each method; with a thresholded detector also its p-value and whether it accepts; with a
+    policy also the action, accept, defer or reject, and the reason.
     """
     names = split_methods(methods)
-    if not names and not detectors:
-        raise click.UsageError("say what to score with: -m NAME or --detector FILE")
+    if not names and not detectors and not policy_file:
+        raise click.UsageError("say what to score with: -m NAME, --detector or --policy FILE")
+    if policy_file and (names or detectors):
+        raise click.UsageError("a --policy has its own detectors: leave out -m and --detector")
     if as_json and output == "-":
         raise click.UsageError("--json describes the run on stdout: give the scores a file with -o")
     if members and len(inputs) > 1:
         raise click.UsageError("--member goes with one FILE: score several one at a time")
     stacks = members_by_set(members, ["FILE", "train", "id-val"], "FILE")
+    if dask and (stacks["FILE"] or "-" in inputs):
+        raise click.UsageError("--dask takes files that workers can open, without --member of FILE")
+    from ood_toolkit.decision.row_columns import row_columns
+    from ood_toolkit.distributed import Wanted
     from ood_toolkit.evaluation.inspection import doubts_about_logits
-    from ood_toolkit.io import refuse_same_file, save_scores
+    from ood_toolkit.io import refuse_same_file
+    from ood_toolkit.scoring import ScoreJob
 
     with talking(quiet, verbose) as talk:
         given = [*inputs, *(f for f in (train, id_val, files.head) if f), *detectors]
         given += [path for paths in stacks.values() for path in paths]
-        refuse_same_file(output, given)
+        refuse_same_file(output, given + ([policy_file] if policy_file else []))
         scorers, thresholds, head = _scorers(
             names, parameters_by_method(settings, names), train, id_val, detectors, files, stacks
         )
-        tables = []
-        with progress(len(inputs) * len(scorers), quiet=quiet) as step:
-            for name in inputs:
-                record = files.load(name, labels="lenient", head=head, members=stacks["FILE"])
-                for doubt in doubts_about_logits(record):
-                    talk.note(f"Warning: {name}: {doubt}")
-                tables.append(_table(record, scorers, thresholds, step))
-        columns = _joined(inputs, tables)
-        save_scores(columns, output, format=format_)
+        policy = _policy(policy_file) if policy_file else None
+        if policy is not None:
+            scorers = policy.scorers
+
+        def open_one(name: str) -> Outputs:
+            return files.load(name, labels="lenient", head=head, members=stacks["FILE"])
+
+        def look(name: str, record: Outputs) -> None:
+            for doubt in doubts_about_logits(record):
+                talk.note(f"Warning: {name}: {doubt}")
+
+        opened = inputs_of(inputs, open_one, look)
+        saved = [*detectors, *([policy_file] if policy_file else [])]
+        job = ScoreJob(
+            opened,
+            lambda x: row_columns(x, scorers, thresholds, policy),
+            lambda: made_of(opened, scorers, saved, stacks["FILE"], files),
+            4 + len(scorers) + 2 * len(thresholds),
+        )
+        with progress(len(job.plan()), quiet=quiet) as step:
+            if dask:
+                fitted = {name: scorers[name] for name in names}
+                head_from = train if head is not None else None
+                wanted = Wanted(files.reading(), fitted, detectors, policy_file, head_from)
+                outcome = run_on_cluster(
+                    dask, job, wanted, output, format_, resume=resume, force=force, step=step
+                )
+                again = outcome.remade
+            else:
+                again = run_job(job, output, format_, files, resume=resume, force=force, step=step)
+        if again:
+            talk.note(f"Warning: {output}: {len(again)} parts had changed and were made again")
+        if dask and outcome.failed:
+            report_failed(outcome, job, output)
     if as_json:
-        counts = [len(next(iter(table.values()))) for table in tables]
         print_json(
             {
                 "output": output,
-                "rows": sum(counts),
-                "files": [{"file": f, "rows": n} for f, n in zip(inputs, counts, strict=True)],
-                "columns": list(columns),
+                "rows": sum(x.rows for x in opened),
+                "files": [{"file": x.name, "rows": x.rows} for x in opened],
+                "columns": job.names(),
             }
         )
+
+
+def _policy(path: str) -> Policy:
+    from ood_toolkit.decision import load_policy  # loads what a score alone does not need
+
+    return load_policy(path)
 
 
 def _scorers(
@@ -127,10 +188,8 @@ def _scorers(
     detectors: tuple[str, ...],
     files: FileOptions,
     stacks: Mapping[str, list[str]],
-) -> tuple[dict[str, FittedScorer], dict[str, Threshold], Any]:
+) -> tuple[dict[str, Scorer], dict[str, Rule], Any]:
     """Fitted scorers and thresholds by column name, and the head of the training file."""
-    from ood_toolkit.decision import Threshold
-    from ood_toolkit.detectors.persistence import read_scorer
     from ood_toolkit.detectors.planner import as_detector, fit_method
 
     # an unknown name is an error before any file is read
@@ -138,61 +197,22 @@ def _scorers(
     record = files.load(train, members=stacks["train"]) if train else None
     head = record.head if record else None
     held_out = files.load(id_val, head=head, members=stacks["id-val"]) if id_val else None
-    scorers = {name: fit_method(detector, record, held_out) for name, detector in made.items()}
-    thresholds = {}
+    scorers: dict[str, Scorer] = {
+        name: fit_method(detector, record, held_out) for name, detector in made.items()
+    }
+    thresholds: dict[str, Rule] = {}
+    if not detectors:
+        return scorers, thresholds, head
+    from ood_toolkit.decision import rule_from
+    from ood_toolkit.detectors.persistence import read_scorer
+
     for path in detectors:
         saved = read_scorer(path)
         if saved.scorer.name in scorers:
             raise click.UsageError(f"{path}: {saved.scorer.name} is asked for twice")
         scorers[saved.scorer.name] = saved.scorer
         if saved.threshold is not None:
-            thresholds[saved.scorer.name] = Threshold.from_facts(saved.threshold, saved.id_scores)
+            thresholds[saved.scorer.name] = rule_from(
+                saved.threshold, saved.id_scores, saved.id_predictions
+            )
     return scorers, thresholds, head
-
-
-def _table(
-    x: Outputs,
-    scorers: Mapping[str, FittedScorer],
-    thresholds: Mapping[str, Threshold],
-    step: Any,
-) -> dict[str, Array]:
-    """The columns of one input."""
-    import numpy as np
-
-    from ood_toolkit.detectors.planner import scores_and_statistics
-    from ood_toolkit.kernels.statistics import PREDICTION
-
-    table: dict[str, Array] = {"index": np.arange(len(x))}
-    wanted = () if x.logits is None else (PREDICTION,)
-    scores, rows = scores_and_statistics(x, scorers, wanted, step)
-    if wanted:
-        table["prediction"] = rows[PREDICTION]
-    if x.labels is not None:
-        table["label"] = x.labels
-    table |= scores
-    for name, threshold in thresholds.items():
-        table[f"{name}.p_value"] = threshold.p_value(scores[name])
-        table[f"{name}.accept"] = threshold.accept(scores[name])
-    if len(thresholds) == 1:
-        (name,) = thresholds
-        table["p_value"], table["accept"] = table[f"{name}.p_value"], table[f"{name}.accept"]
-    return table
-
-
-def _joined(inputs: tuple[str, ...], tables: list[dict[str, Array]]) -> dict[str, Array]:
-    """Tables below each other, with a `file` column where there are several."""
-    import numpy as np
-
-    first = ["index", "prediction", "label"]
-    found = dict.fromkeys(c for table in tables for c in table)
-    columns = [c for c in first if c in found] + [c for c in found if c not in first]
-    joined: dict[str, Array] = {}
-    if len(inputs) > 1:
-        lengths = [len(table["index"]) for table in tables]
-        joined["file"] = np.repeat(np.array(inputs), lengths)
-    for column in columns:
-        # labels that only some of the files have are unknown, -1, in the others
-        joined[column] = np.concatenate(
-            [table.get(column, np.full(len(table["index"]), -1)) for table in tables]
-        )
-    return joined

@@ -16,6 +16,7 @@ from ood_toolkit.kernels.softmax import softmax_rows
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.streamed import as_streamed
 
 __all__ = [
     "checked_features",
@@ -25,6 +26,7 @@ __all__ = [
     "feature_chunks",
     "located",
     "logit_chunks",
+    "look_like_probabilities",
     "probability_chunks",
     "refuse_bad_features",
     "refuse_bad_row",
@@ -32,6 +34,8 @@ __all__ = [
     "scored_logits",
     "scored_probabilities",
 ]
+
+_SAMPLE = 4096  # rows that a first impression is taken from
 
 
 def located(x: Outputs, message: str) -> str:
@@ -52,7 +56,15 @@ def refuse_bad_row(x: Outputs, row: int) -> None:
         if (values == np.inf).any()
         else "is -inf in every class"
     )
-    raise InputError(located(x, f"logits: row {row} {what}; remove or repair it"))
+    raise InputError(located(x, f"logits: row {_numbered(x, row)} {what}; remove or repair it"))
+
+
+def _numbered(x: Outputs, row: int) -> int:
+    """The row's number in the file that a streamed record is a part of."""
+    for array in (x.logits, x.features, x.token_logits, *x.layers.values()):
+        if (rows := as_streamed(array)) is not None:
+            return rows.first + row
+    return row
 
 
 def checked_statistics(x: Outputs, wanted: Iterable[Statistic]) -> RowStatistics:
@@ -73,8 +85,21 @@ def refuse_bad_features(x: Outputs, row: int) -> None:
     """Raise `InputError` naming the first row of features that is not finite, if any."""
     if row >= 0:
         raise InputError(
-            located(x, f"features: row {row} holds NaN or infinity; remove or repair it")
+            located(
+                x, f"features: row {_numbered(x, row)} holds NaN or infinity; remove or repair it"
+            )
         )
+
+
+def look_like_probabilities(x: Outputs) -> bool:
+    """Whether the first rows of the logits lie in [0, 1] and sum to one."""
+    if x.logits is None or len(x) == 0:
+        return False
+    sample = np.asarray(x.logits[:_SAMPLE], dtype=np.float64)
+    tolerance = 1e-2 if x.logits.dtype.itemsize == 2 else 1e-4
+    if not (sample.min() >= 0 and sample.max() <= 1):
+        return False
+    return bool((np.abs(sample.sum(axis=1) - 1) < tolerance).all())
 
 
 def logit_chunks(x: Outputs) -> Iterator[tuple[slice, Array]]:
@@ -207,7 +232,7 @@ def checked_features(x: Outputs, part: slice, unit_length: bool, dtype: Any) -> 
     if unit_length:
         length = np.linalg.norm(chunk, axis=1, keepdims=True)
         if not length.all():
-            row = part.start + int(np.argmin(length[:, 0]))
+            row = _numbered(x, part.start + int(np.argmin(length[:, 0])))
             raise InputError(
                 located(x, f"features: row {row} is all zero and has no direction; remove it")
             )

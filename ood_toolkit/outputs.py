@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.errors import InputError
-from ood_toolkit.kernels.products import product_rows
+from ood_toolkit.kernels.products import CHUNK, product_rows
+from ood_toolkit.streamed import MappedRows, as_streamed
 
-__all__ = ["FLOATS", "Array", "Head", "Outputs", "check_axes"]
+__all__ = ["FLOATS", "Array", "Head", "Outputs"]
 
 Array = npt.NDArray[Any]
 """Any numpy array; docstrings say which shape and type."""
@@ -24,18 +25,21 @@ FLOATS = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype("f4"), np
 
 
 def _floats(name: str, values: Any, shape: str) -> Array:
-    array: Array = np.asanyarray(values)
-    if array.dtype.newbyteorder("=") not in FLOATS:
+    array: Any = as_streamed(values)
+    array = np.asanyarray(values) if array is None else array
+    if array.dtype not in FLOATS and array.dtype.newbyteorder("=") not in FLOATS:
         raise InputError(
             f"{name}: dtype {array.dtype} is not one of float16, bfloat16, float32, float64; "
             f"convert it first, e.g. {name}.astype('float32')"
         )
     if array.ndim != len(shape.split(", ")):
         raise InputError(f"{name} must be ({shape}), got shape {array.shape}")
-    return array
+    return array  # type: ignore[no-any-return]
 
 
 def _integers(name: str, values: Any) -> Array:
+    if as_streamed(values) is not None:
+        return values  # type: ignore[no-any-return]  # its reader has looked at all of them
     array: Array = np.asanyarray(values)
     if array.dtype.kind not in "iu":
         raise InputError(f"{name} must be integers, got dtype {array.dtype}")
@@ -95,6 +99,11 @@ class Head:
                 f"{self.weight.shape[1]}"
             )
         wide = np.float64 if np.float64 in (features.dtype, self.weight.dtype) else np.float32
+        if (rows := as_streamed(features)) is not None:
+            made: Any = MappedRows(
+                rows, self.logits, (len(rows), len(self.weight)), np.dtype(wide), CHUNK
+            )
+            return made  # type: ignore[no-any-return]
         product = product_rows(features, self.weight.astype(wide).T)
         product += self.bias.astype(wide)
         return product
@@ -164,12 +173,8 @@ class Outputs:
             put("features", _floats("features", self.features, "N, D"))
             if self.features.shape[1] < 1:
                 raise InputError("features must have at least one column")
-        put(
-            "layers",
-            MappingProxyType(
-                {name: _floats(f"layers/{name}", a, "N, D") for name, a in self.layers.items()}
-            ),
-        )
+        layers = {name: _floats(f"layers/{name}", a, "N, D") for name, a in self.layers.items()}
+        put("layers", MappingProxyType(layers))
         if self.members is not None:
             put("members", _floats("members", self.members, "M, N, C"))
         if self.token_logits is not None:
@@ -186,7 +191,10 @@ class Outputs:
         self._check_classes()
 
     def _check_rows(self) -> None:
-        rows = {name: a.shape[0] for name, a in self._row_arrays()}
+        arrays = self._row_arrays()
+        if len(arrays) < 2 and self.members is None:
+            return
+        rows = {name: a.shape[0] for name, a in arrays}
         if self.members is not None:
             rows["members"] = self.members.shape[1]
         if len(set(rows.values())) > 1:
@@ -216,6 +224,8 @@ class Outputs:
             return
         if self.labels.ndim != 1:
             raise InputError(f"labels must be (N,), got shape {self.labels.shape}")
+        if as_streamed(self.labels) is not None:
+            return
         outside = self.labels < -1
         if count is not None:
             outside |= self.labels >= count
@@ -226,11 +236,14 @@ class Outputs:
 
     def _row_arrays(self) -> list[tuple[str, Array]]:
         """Name and array of everything whose first axis counts rows."""
-        named = [(name, getattr(self, name)) for name in _BY_ROWS]
-        named += [(f"layers/{name}", array) for name, array in self.layers.items()]
-        return [(name, array) for name, array in named if array is not None]
+        named = [(n, array) for n in _BY_ROWS if (array := getattr(self, n)) is not None]
+        if self.layers:
+            named += [(f"layers/{name}", array) for name, array in self.layers.items()]
+        return named
 
     def __len__(self) -> int:
+        if self.logits is not None:
+            return int(self.logits.shape[0])
         for _, array in self._row_arrays():
             return int(array.shape[0])
         return int(self.members.shape[1]) if self.members is not None else 0
@@ -246,49 +259,30 @@ class Outputs:
 
     def has(self) -> frozenset[str]:
         """Names of the parts that are present."""
-        present = {name for name, _ in self._row_arrays() if not name.startswith("layers/")}
-        present |= {"layers"} if self.layers else set()
-        present |= {"members"} if self.members is not None else set()
-        present |= {"head"} if self.head is not None else set()
-        return frozenset(present)
+        present = [name for name in _PARTS if getattr(self, name) is not None]
+        return frozenset([*present, "layers"] if self.layers else present)
 
     def rows(self, index: slice | Array) -> Outputs:
         """The same record restricted to some rows; a slice copies nothing."""
         changed: dict[str, Any] = {
-            name: array[index]
+            name: _some(array, index)
             for name, array in self._row_arrays()
             if not name.startswith("layers/")
         }
-        changed["layers"] = {name: array[index] for name, array in self.layers.items()}
+        changed["layers"] = {name: _some(array, index) for name, array in self.layers.items()}
         if self.members is not None:
             changed["members"] = self.members[:, index]
         return replace(self, **changed)
 
 
-_BY_ROWS = tuple(
-    f.name for f in fields(Outputs) if f.name not in ("layers", "head", "members", "source")
-)
+def _some(array: Any, index: slice | Array) -> Any:
+    """Some rows; a run of streamed ones stays where it is."""
+    rows = as_streamed(array)
+    if rows is None or not isinstance(index, slice):
+        return array[index]
+    start, stop, _ = index.indices(len(rows))
+    return rows.part(start, max(start, stop))
 
 
-def check_axes(fitted: Any, name: str) -> None:
-    """Hold each array field of a fitted thing to the axes that its class declares.
-
-    Parameters
-    ----------
-    fitted : object
-        Its `shapes` names the axes of fields by letters: C and D are `classes` and `dims`, and
-        any other letter is bound by the first field that has it.
-    name : str
-        What the message calls it.
-
-    Raises
-    ------
-    InputError
-        If an array has other axes.
-    """
-    sizes = {"C": fitted.classes, "D": fitted.dims}
-    for part, axes in fitted.shapes.items():
-        shape, letters = getattr(fitted, part).shape, axes.split()
-        expected = tuple(sizes.setdefault(a, n) for a, n in zip(letters, shape))  # noqa: B905
-        if expected != shape or len(letters) != len(shape):
-            raise InputError(f"{name}: {part} must be ({axes}), got shape {shape}")
+_PARTS = tuple(f.name for f in fields(Outputs) if f.name not in ("layers", "source"))
+_BY_ROWS = tuple(name for name in _PARTS if name not in ("head", "members"))

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ood_toolkit.errors import BadParameter, UnknownName
+from ood_toolkit.errors import BadParameter, InputError, UnknownName
 
 __all__ = [
     "Parameter",
+    "check_axes",
     "checked",
     "checked_values",
     "parameters_of",
@@ -128,3 +129,27 @@ def require(condition: bool, message: str) -> None:
 def require_percentile(name: str, value: float) -> None:
     """Raise `BadParameter` unless `value` is a percentile."""
     require(0.0 <= value <= 100.0, f"{name} must lie in [0, 100], got {value}")
+
+
+def check_axes(fitted: Any, name: str) -> None:
+    """Hold each array field of a fitted thing to the axes that its class declares.
+
+    Parameters
+    ----------
+    fitted : object
+        Its `shapes` names the axes of fields by letters: C and D are `classes` and `dims`, and
+        any other letter is bound by the first field that has it.
+    name : str
+        What the message calls it.
+
+    Raises
+    ------
+    InputError
+        If an array has other axes.
+    """
+    sizes = {"C": fitted.classes, "D": fitted.dims}
+    for part, axes in fitted.shapes.items():
+        shape, letters = getattr(fitted, part).shape, axes.split()
+        expected = tuple(sizes.setdefault(a, n) for a, n in zip(letters, shape))  # noqa: B905
+        if expected != shape or len(letters) != len(shape):
+            raise InputError(f"{name}: {part} must be ({axes}), got shape {shape}")

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ood_toolkit.bounded import in_blocks
 from ood_toolkit.chunks import checked_statistics, located
 from ood_toolkit.detectors.catalogue import method_of
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
-from ood_toolkit.outputs import Array, Outputs, check_axes
+from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.parameters import check_axes
 
 __all__ = [
     "FittedScorer",
@@ -81,7 +83,7 @@ class FittedScorer(ABC):
             or infinity where it may not.
         """
         self.check(x)
-        return self._score(x)
+        return in_blocks(x, self._score)
 
     def check(self, x: Outputs) -> None:
         """Raise `InputError` unless `x` has the parts and dimensions the scorer needs."""

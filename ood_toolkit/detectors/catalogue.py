@@ -40,6 +40,7 @@ AUTO_RULES = ("nothing to choose", PUBLISHED, LIKELIHOOD, PSEUDO_OUTLIERS)
 """How a method's setting is chosen without out-of-distribution rows."""
 
 _ROWS: dict[str, Method] = {}
+_OF_CLASS: dict[type, Method] = {}
 _FAMILIES = ("logits", "members", "sequences", "features", "features + head")
 
 
@@ -127,7 +128,7 @@ def method(
     def register(cls: DetectorClass) -> DetectorClass:
         if name in _ROWS:
             raise ValueError(f"two methods are called {name}")
-        _ROWS[name] = Method(
+        _ROWS[name] = _OF_CLASS[cls] = Method(
             name,
             family,
             tuple(needs.split()),
@@ -162,10 +163,10 @@ def method_of(detector: object) -> Method:
     """The catalogue row of a detector object; of a composition, the row it would have."""
     if hasattr(detector, "as_method"):
         return cast(Method, detector.as_method())
-    for row in _ROWS.values():
-        if type(detector) is row.detector:
-            return row
-    raise UnknownName(f"{type(detector).__name__} is not in the catalogue of methods")
+    row = _OF_CLASS.get(type(detector))
+    if row is None:
+        raise UnknownName(f"{type(detector).__name__} is not in the catalogue of methods")
+    return row
 
 
 def find_method(name: str) -> Method:

@@ -67,7 +67,10 @@ class KLFromUniform(LogitDetector):
 
     def combine(self, rows: RowStatistics, /) -> Array:
         """Ln C - H."""
-        return np.asarray(np.log(rows[CLASSES]) - rows[ENTROPY])
+        classes = rows[CLASSES]
+        if (classes == classes[:1]).all():  # as where nothing is masked: one logarithm will do
+            classes = classes[:1]
+        return np.asarray(np.log(classes) - rows[ENTROPY])
 
 
 @method(

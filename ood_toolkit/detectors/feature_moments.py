@@ -1,6 +1,11 @@
-"""Moments of training features, in one pass shared among threads."""
+"""Moments of training features, in one pass shared among threads, or among machines."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,10 +17,62 @@ from ood_toolkit.kernels.products import CHUNK
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array, Outputs
 
-__all__ = ["feature_moments"]
+__all__ = ["MomentsTask", "feature_moments", "group_moments", "moments_by"]
 
 BLOCK = 2 * CHUNK
 """Rows whose outer products are summed by one matrix product."""
+
+GROUP = 8 * CHUNK
+"""Groups of rows whose sums are merged have a multiple of so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class MomentsTask:
+    """Moments that are wanted of a record, a group of rows at a time.
+
+    Attributes
+    ----------
+    origin : (D,) array of float64
+        What is subtracted from each row.
+    owner : (N,) array of int64
+        Class of each row.
+    classes : int
+        How many there are.
+    unit_length : bool
+        Whether rows are first divided by their Euclidean length.
+    """
+
+    origin: Array
+    owner: Array
+    classes: int
+    unit_length: bool
+
+    def groups(self) -> list[tuple[int, int]]:
+        """First row and end of each group: its sums are at most an eighth of its rows."""
+        step = -(-8 * (len(self.origin) + self.classes) // GROUP) * GROUP
+        rows = len(self.owner)
+        return [(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+GroupSums = Callable[[Outputs, MomentsTask], "Iterator[Moments] | None"]
+_elsewhere: ContextVar[GroupSums | None] = ContextVar("group_sums", default=None)
+
+
+@contextmanager
+def moments_by(sums: GroupSums) -> Iterator[None]:
+    """Within it, whoever fits gets sums of groups from somewhere else.
+
+    Parameters
+    ----------
+    sums : callable
+        A record and what is wanted of it -> the sums of each group, in order, the same bits
+        as `group_moments` gives; None for records that it does not know.
+    """
+    token = _elsewhere.set(sums)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def feature_moments(
@@ -52,21 +109,57 @@ def feature_moments(
         Naming the first row with NaN or infinity, or of length zero where `unit_length`.
     """
     assert x.features is not None
-    features = x.features
     owner = np.zeros(len(x), dtype=np.int64) if labels is None else labels
     if origin is None:
         start = slice(0, min(CHUNK, len(x)))
         origin = checked_features(x, start, unit_length, np.float64).mean(axis=0)
-    moments = Moments.about(origin, classes)
+    task = MomentsTask(origin, owner, classes, unit_length)
+    elsewhere = _elsewhere.get()
+    groups = elsewhere(x, task) if elsewhere is not None else None
+    total = Moments.about(origin, classes)
+    for group in group_moments(x, task, task.groups()) if groups is None else groups:
+        total.merge(group)
+    return total
+
+
+def group_moments(
+    x: Outputs, task: MomentsTask, groups: list[tuple[int, int]]
+) -> Iterator[Moments]:
+    """The sums of some groups of rows, in order.
+
+    Parameters
+    ----------
+    x : Outputs
+        With features; its rows are those of `task.owner`.
+    task : MomentsTask
+        What is wanted.
+    groups : list of (int, int)
+        First row and end of each; all but the last have whole blocks, and they are adjacent.
+
+    Raises
+    ------
+    InputError
+        Naming the first row that is not finite.
+    """
+    features = x.features
+    assert features is not None
+    first = groups[0][0]
 
     def products(start: int, stop: int) -> tuple[Array, Array, Array]:
-        part = slice(start, stop)
-        rows = checked_features(x, part, True, np.float64) if unit_length else features[part]
-        centred, bad = centred_rows(rows, origin)
-        refuse_bad_features(x, start + bad if bad >= 0 else -1)
-        return centred, centred.T @ centred, owner[part]
+        part = slice(first + start, first + stop)
+        unit = task.unit_length
+        rows = checked_features(x, part, True, np.float64) if unit else features[part]
+        centred, bad = centred_rows(rows, task.origin)
+        refuse_bad_features(x, part.start + bad if bad >= 0 else -1)
+        return centred, centred.T @ centred, task.owner[part]
 
+    ends = [stop - first for _, stop in groups]
+    done, sums = 0, Moments.about(task.origin, task.classes)
     with one_blas_thread():
-        for centred, scatter, block_labels in in_order(products, len(x), BLOCK, thread_count()):
-            moments.add(centred, scatter, block_labels)
-    return moments
+        for centred, scatter, owner in in_order(products, ends[-1], BLOCK, thread_count()):
+            sums.add(centred, scatter, owner)
+            done += len(owner)
+            if done == ends[0]:
+                yield sums
+                del ends[0]
+                sums = Moments.about(task.origin, task.classes)

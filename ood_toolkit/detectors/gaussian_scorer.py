@@ -18,8 +18,9 @@ from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["GaussianScorer", "fit_gaussian"]
 
-FLOAT32_SPREAD = 1e3
-"""Features of float32 or shorter are whitened in float32 up to this ratio of deviations."""
+FLOAT32_SPREAD = 300.0
+"""Features of float32 or shorter are whitened in float32 up to this ratio of deviations: the
+root mean square over directions, for that is what the sum of squares over them loses by."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ class GaussianScorer(FittedScorer):
 
 
 def _spread(whitening: Array) -> float:
-    """Largest standard deviation over smallest, of the directions that are whitened."""
+    """Largest standard deviation over that of each direction, as a root mean square."""
     lengths = np.linalg.norm(whitening, axis=0)
-    return float(lengths.max() / lengths.min()) if lengths.size else 1.0
+    return float(np.sqrt(np.square(lengths / lengths.min()).mean())) if lengths.size else 1.0
 
 
 def fit_gaussian(

@@ -122,7 +122,8 @@ class Energy(LogitDetector):
 
     def combine(self, rows: RowStatistics, /) -> Array:
         """T lse(z / T)."""
-        return np.asarray(self.temperature * rows[log_sum_exp(self.temperature)])
+        lse = rows[log_sum_exp(self.temperature)]
+        return lse if self.temperature == 1.0 else np.asarray(self.temperature * lse)
 
 
 @method(

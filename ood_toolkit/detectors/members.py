@@ -13,10 +13,16 @@ from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
 
-__all__ = ["TSimilarity", "TSimilarityScorer", "VoteEntropy", "VoteEntropyScorer"]
+__all__ = [
+    "TSimilarity",
+    "TSimilarityScorer",
+    "VoteEntropy",
+    "VoteEntropyScorer",
+    "member_probabilities",
+]
 
 
-def _member_probabilities(x: Outputs) -> Iterator[tuple[slice, list[Array]]]:
+def member_probabilities(x: Outputs) -> Iterator[tuple[slice, list[Array]]]:
     """Softmax of each member, chunk by chunk."""
     assert x.members is not None
     records = [
@@ -75,7 +81,7 @@ class VoteEntropyScorer(FittedScorer):
 
     def _score(self, x: Outputs) -> Array:
         scores = np.empty(len(x))
-        for part, members in _member_probabilities(x):
+        for part, members in member_probabilities(x):
             votes = np.zeros_like(members[0])
             rows = np.arange(len(votes))
             for p in members:
@@ -136,7 +142,7 @@ class TSimilarityScorer(FittedScorer):
         if count < 2:
             raise InputError(located(x, "t_similarity needs at least two members, got one"))
         scores = np.empty(len(x))
-        for part, members in _member_probabilities(x):
+        for part, members in member_probabilities(x):
             total = np.sum(members, axis=0)
             own = sum((np.einsum("nc,nc->n", p, p) for p in members), np.zeros(1))
             pairs = np.einsum("nc,nc->n", total, total) - own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,27 +13,46 @@ import numpy as np
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import make_detector, method_of, parameter_values, registered
 from ood_toolkit.errors import DataError
-from ood_toolkit.io.fitted import FORMAT, FittedKind, read_fitted, refusing_damage, write_fitted
+from ood_toolkit.io.fitted import (
+    FORMAT,
+    FittedKind,
+    fitted_digest,
+    read_fitted,
+    refusing_damage,
+    write_fitted,
+)
 from ood_toolkit.outputs import Array
 from ood_toolkit.shaping import ClippedFeatures, Prune, SparseHead
 
-__all__ = ["FORMAT", "SavedScorer", "load_scorer", "read_scorer", "save_scorer"]
+__all__ = [
+    "FORMAT",
+    "SavedScorer",
+    "load_scorer",
+    "read_scorer",
+    "save_scorer",
+    "scorer_facts",
+    "scorer_types",
+]
 
 
-def _types() -> dict[str, type]:
+def scorer_types() -> dict[str, type]:
     """Every class that a detector file may hold, by name; loads all detectors."""
+    registered()
+    return {**FittedScorer.kinds, **_transforms()}
+
+
+def _transforms() -> dict[str, type]:
     from ood_toolkit.detectors.sdm.adaptor import ExemplarAdaptor
 
-    registered()
     transforms = (ClippedFeatures, ExemplarAdaptor, Prune, SparseHead)
-    return {**FittedScorer.kinds, **{kind.__name__: kind for kind in transforms}}
+    return {kind.__name__: kind for kind in transforms}
 
 
 _DETECTOR = FittedKind(
     noun="detector",
     root="scorer",
     made_by="ood-toolkit fit",
-    types=_types,
+    types=scorer_types,
     describe=lambda detector: (method_of(detector).name, parameter_values(detector)),
     make=make_detector,
 )
@@ -53,6 +72,8 @@ class SavedScorer:
         What a threshold was made with (`value`, `tpr`, ...); None where there is none.
     id_scores : (N,) array of float64
         Sorted in-distribution scores behind the threshold; empty where there is none.
+    id_predictions : (N,) or (0,) array of int64
+        Class predicted for each of those rows, where thresholds are by class.
     toolkit : str
         Version of the toolkit that wrote the file.
     """
@@ -61,6 +82,7 @@ class SavedScorer:
     fitted_on: Mapping[str, Any]
     threshold: Mapping[str, Any] | None
     id_scores: Array
+    id_predictions: Array
     toolkit: str
 
 
@@ -71,6 +93,7 @@ def save_scorer(
     fitted_on: Mapping[str, Any] | None = None,
     threshold: Mapping[str, Any] | None = None,
     id_scores: Array | None = None,
+    id_predictions: Array | None = None,
 ) -> None:
     """Write a fitted scorer, replacing the file at once or not at all.
 
@@ -83,18 +106,24 @@ def save_scorer(
     fitted_on : mapping, optional
         JSON-ready facts about the training data.
     threshold : mapping, optional
-        JSON-ready; `value` is the smallest score that is accepted.
+        JSON-ready: the rule that says what is accepted.
     id_scores : (N,) array of float64, optional
         In-distribution scores that the threshold was set on.
+    id_predictions : (N,) array of int, optional
+        Class predicted for each of those rows, where thresholds are by class.
 
     Raises
     ------
     DataError
         If the name has another suffix or the folder cannot be written.
     """
-    arrays = {}
+    arrays: dict[str, Array] = {}
     if id_scores is not None:
-        arrays["id_scores"] = np.sort(np.asarray(id_scores, dtype=np.float64))
+        scores = np.asarray(id_scores, dtype=np.float64)
+        order = np.argsort(scores, kind="stable")
+        arrays["id_scores"] = scores[order]
+        if id_predictions is not None:
+            arrays["id_predictions"] = np.asarray(id_predictions, dtype=np.int64)[order]
     metadata = {
         "method": scorer.name,
         "parameters": parameter_values(scorer.detector),
@@ -102,8 +131,21 @@ def save_scorer(
         "dims": scorer.dims,
         "threshold": dict(threshold) if threshold is not None else None,
         "fitted_on": dict(fitted_on or {}),
+        "threshold_of": scorer.name if threshold is not None else "",
     }
     write_fitted(path, scorer, _DETECTOR, metadata, arrays)
+
+
+def scorer_facts(scorer: FittedScorer) -> dict[str, Any]:
+    """What a fitted scorer is, JSON-ready: its method, parameters, and a checksum of all of it."""
+    tensors: dict[str, Array] = {}
+    loaded = replace(_DETECTOR, types=lambda: {**FittedScorer.kinds, **_transforms()})
+    tree = json.dumps(loaded.encode(scorer, "scorer", tensors), sort_keys=True)
+    return {
+        "method": scorer.name,
+        "parameters": dict(parameter_values(scorer.detector)),
+        "sha256": fitted_digest({"scorer": tree}, tensors),
+    }
 
 
 def load_scorer(path: str | os.PathLike[str]) -> FittedScorer:
@@ -157,10 +199,21 @@ def read_scorer(path: str | os.PathLike[str]) -> SavedScorer:
             )
         threshold = json.loads(text["threshold"])
         id_scores = stored.tensors.get("id_scores", np.empty(0))
+        made_for = text.get("threshold_of") or scorer.name
+        if threshold is not None and made_for != scorer.name:
+            raise DataError(
+                name, "threshold", f"was made for {made_for}, not for {scorer.name}; set it again"
+            )
         if threshold is not None and (
             threshold["rows"] != id_scores.size or np.isnan(id_scores).any()
         ):
             raise DataError(name, "id_scores", "are not the scores the threshold was set on")
+        id_predictions = stored.tensors.get("id_predictions", np.empty(0, dtype=np.int64))
         return SavedScorer(
-            scorer, json.loads(text["fitted_on"]), threshold, id_scores, text["toolkit"]
+            scorer,
+            json.loads(text["fitted_on"]),
+            threshold,
+            id_scores,
+            id_predictions,
+            text["toolkit"],
         )

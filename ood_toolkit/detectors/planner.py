@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
+from ood_toolkit.bounded import blocks_of_rows, fitted_on_what_fits
 from ood_toolkit.chunks import checked_statistics, refuse_bad_row
-from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.request import INTEGERS
@@ -17,7 +19,18 @@ from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, JointScorer, RowScorer, Scorer
 
-__all__ = ["as_detector", "fit_method", "score_together", "scores_and_statistics", "unmet_needs"]
+__all__ = [
+    "FEW_ROWS",
+    "Prepared",
+    "as_detector",
+    "fit_method",
+    "prepared",
+    "score_few",
+    "score_together",
+    "scorer_of_name",
+    "scores_and_statistics",
+    "unmet_needs",
+]
 
 FEW_ROWS = 64
 """Up to so many rows their statistics are found in one call, which is quicker."""
@@ -62,9 +75,65 @@ def fit_method(
         if absent:
             origin = f"{train.source}: " if train.source else ""
             raise InputError(f"{origin}{row.name} needs {' and '.join(absent)} to be fitted")
-    scorer = detector.fit(train, validation)
+    scorer = fitted_on_what_fits(row.name, detector.fit, train, validation)
     assert isinstance(scorer, FittedScorer)
     return scorer
+
+
+@lru_cache(maxsize=128)
+def scorer_of_name(name: str) -> FittedScorer | None:
+    """The scorer of a method that learns nothing, made once; None of one that must be fitted.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such method.
+    """
+    detector = make_detector(name)
+    return None if method_of(detector).fits else fit_method(detector)
+
+
+class Prepared(NamedTuple):
+    """Scorers of row statistics of the logits alone, by name, and what all of them ask."""
+
+    scorers: Mapping[str, LogitScorer]
+    wanted: tuple[Statistic, ...]
+
+
+@lru_cache(maxsize=128)
+def prepared(names: tuple[str, ...]) -> Prepared | None:
+    """Methods ready to score a few rows; None unless they learn nothing and need only logits.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such method.
+    """
+    scorers: dict[str, LogitScorer] = {}
+    for name in names:
+        scorer = scorer_of_name(name)
+        if not isinstance(scorer, LogitScorer) or method_of(scorer.detector).needs != ("logits",):
+            return None
+        scorers[scorer.name] = scorer
+    wanted = tuple(dict.fromkeys(_asked_by(scorers.values())))
+    return Prepared(scorers, wanted) if wanted else None
+
+
+def score_few(x: Outputs, ready: Prepared) -> dict[str, Array]:
+    """As `score_together`, of at most `FEW_ROWS` rows with logits: all that need be done.
+
+    Raises
+    ------
+    InputError
+        If a row holds NaN or infinity where it may not.
+    """
+    rows = checked_statistics(x, ready.wanted)
+    return {name: scorer.combine(rows) for name, scorer in ready.scorers.items()}
+
+
+def _asked_by(scorers: Iterable[RowScorer | JointScorer]) -> Iterator[Statistic]:
+    for scorer in scorers:
+        yield from scorer.statistics()
 
 
 def score_together(
@@ -104,6 +173,15 @@ def scores_and_statistics(
 ) -> tuple[dict[str, Array], RowStatistics]:
     """As `score_together`, with statistics of the logits from the same pass."""
     asked = tuple(wanted)
+    blocks = list(blocks_of_rows(x))
+    if len(blocks) > 1:
+        found = [scores_and_statistics(x.rows(part), scorers, asked) for part in blocks]
+        for name in scorers:
+            on_done(name)
+        return (
+            {name: np.concatenate([scores[name] for scores, _ in found]) for name in scorers},
+            RowStatistics({w: np.concatenate([rows[w] for _, rows in found]) for w in asked}, -1),
+        )
     by_rows = {name: s for name, s in scorers.items() if _of_rows(s)}
     joint = [s for s in scorers.values() if _joint(s)]
     for checked in (*by_rows.values(), *joint):
@@ -131,8 +209,8 @@ def _in_one_pass(
     """Scores of what lives on row statistics, and the statistics asked for otherwise."""
     assert x.logits is not None
     logits = x.logits
-    kept = dict.fromkeys((*asked, *(wanted for s in joint for wanted in s.statistics())))
-    every = dict.fromkeys((*kept, *(wanted for s in by_rows.values() for wanted in s.statistics())))
+    kept = dict.fromkeys((*asked, *_asked_by(joint)))
+    every = dict.fromkeys((*kept, *_asked_by(by_rows.values())))
     if len(x) <= FEW_ROWS:
         rows = checked_statistics(x, every)
         return {name: s.combine(rows) for name, s in by_rows.items()}, rows
@@ -153,9 +231,14 @@ def _in_one_pass(
 
 
 def _of_rows(scorer: Scorer) -> TypeGuard[RowScorer]:
-    # of the class, for Python remembers that; asking the object takes longer than a score
-    return issubclass(type(scorer), RowScorer)
+    return _follows(type(scorer), RowScorer)
 
 
 def _joint(scorer: Scorer) -> TypeGuard[JointScorer]:
-    return issubclass(type(scorer), JointScorer)
+    return _follows(type(scorer), JointScorer)
+
+
+@lru_cache(maxsize=1024)
+def _follows(kind: type, protocol: type) -> bool:
+    """Whether a class has a protocol's methods; remembered, for asking takes long."""
+    return issubclass(kind, protocol)

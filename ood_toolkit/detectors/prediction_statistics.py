@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -209,6 +210,16 @@ class SoftmaxCentroidScorer(FittedScorer):
 
     shapes = {"centroids": "C C", "limit": "C"}
     infinite = frozenset({"limit"})
+    rejection: ClassVar[str] = (
+        "as far from the predicted class's centroid as a known error, or farther"
+    )
+    """Why a row is not accepted."""
+
+    def report(self) -> Mapping[str, Any]:
+        """The safety distances: the smallest, and how many classes have none."""
+        bounded = np.isfinite(self.limit)
+        found = {"classes_without_errors": int((~bounded).sum())}
+        return found | ({"limit_min": float(self.limit.min())} if bounded.any() else {})
 
     def _score(self, x: Outputs) -> Array:
         return self._distance(x)[0]

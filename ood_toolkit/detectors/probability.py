@@ -11,8 +11,7 @@ from ood_toolkit.detectors.base import LogitDetector
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.kernels.statistics import (
     IMPURITY,
-    LARGEST,
-    SECOND,
+    LEAD,
     TAIL,
     RowStatistics,
     Statistic,
@@ -105,12 +104,12 @@ class Margin(LogitDetector):
     """
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Tail mass and the gap of the two largest logits."""
-        return (TAIL, LARGEST, SECOND)
+        """The difference itself, which cancels no digits when the two are close."""
+        return (LEAD,)
 
     def combine(self, rows: RowStatistics, /) -> Array:
-        """p_(1) (1 - exp(z_(2) - z_(1))), which cancels no digits when the two are close."""
-        return np.asarray(rows.probability() * -np.expm1(rows[SECOND] - rows[LARGEST]))
+        """Itself."""
+        return rows[LEAD]
 
 
 @method(

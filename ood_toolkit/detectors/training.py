@@ -10,6 +10,7 @@ import numpy as np
 from ood_toolkit.chunks import feature_chunks, located
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.streamed import refuse_all_rows
 
 __all__ = ["feature_matrix", "groups_of_features", "training_features"]
 
@@ -35,6 +36,7 @@ def feature_matrix(x: Outputs, *, dtype: Any = None, unit_length: bool = False) 
     Without a `dtype`, float64 features stay so and all others become float32.
     """
     assert x.features is not None
+    refuse_all_rows(x.features, 2)
     if dtype is None:
         dtype = np.float64 if x.features.dtype == np.float64 else np.float32
     matrix = np.empty(x.features.shape, dtype=dtype)
@@ -54,6 +56,7 @@ def groups_of_features(
         Naming the first bad row of `x`, before any group is made.
     """
     assert x.features is not None
+    refuse_all_rows(x.features)
     for _ in feature_chunks(x, unit_length=unit_length):
         pass
     for at in groups:

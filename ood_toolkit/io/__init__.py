@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ood_toolkit.io.atomic import atomic_write
-from ood_toolkit.io.files import file_digest, refuse_same_file
+from ood_toolkit.io.files import file_digest, file_stamp, refuse_same_file
+from ood_toolkit.io.gate import default_memory
 from ood_toolkit.io.load import load, load_head
 from ood_toolkit.io.safetensors_file import safetensors_metadata
 from ood_toolkit.io.save import save_outputs
-from ood_toolkit.io.scores import load_scores, save_scores
+from ood_toolkit.io.scores import load_scores, save_scores, score_format
 from ood_toolkit.io.source import (
     ArrayDescription,
     FileDescription,
@@ -21,8 +22,10 @@ __all__ = [
     "FileDescription",
     "Source",
     "atomic_write",
+    "default_memory",
     "describe",
     "file_digest",
+    "file_stamp",
     "load",
     "load_head",
     "load_scores",
@@ -31,4 +34,5 @@ __all__ = [
     "safetensors_metadata",
     "save_outputs",
     "save_scores",
+    "score_format",
 ]

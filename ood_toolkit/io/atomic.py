@@ -15,7 +15,14 @@ from typing import BinaryIO
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import one_line
 
-__all__ = ["atomic_folder", "atomic_path", "atomic_write"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "atomic_write",
+    "replace_by",
+    "saying_why",
+    "usable_folder",
+]
 
 _DISK = {
     errno.ENOSPC: "the disk is full",
@@ -68,14 +75,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     name = os.fspath(path)
     target, old = _target(name)
     temporary = _sibling(name, target)
-    with _saying_why(name), _removed_on_error(temporary):
+    with saying_why(name), _removed_on_error(temporary):
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield Path(temporary)
-        if old is not None:
-            os.chmod(temporary, stat.S_IMODE(old.st_mode))
-        _to_disk(temporary)
-        os.replace(temporary, target)
-        _to_disk(os.path.dirname(target))
+        _put(temporary, target, old)
+
+
+def replace_by(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Put a finished file of the same file system in the place of `path`, at once."""
+    target, old = _target(os.fspath(path))
+    _put(os.fspath(temporary), target, old)
+
+
+def _put(temporary: str, target: str, old: os.stat_result | None) -> None:
+    """Bytes first, then the name, then the folder: each on the disk before the next."""
+    if old is not None:
+        os.chmod(temporary, stat.S_IMODE(old.st_mode))
+    _to_disk(temporary)
+    os.replace(temporary, target)
+    _to_disk(os.path.dirname(target))
 
 
 @contextmanager
@@ -90,7 +108,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if os.path.lexists(target) and not (os.path.isdir(target) and target.endswith(".zarr")):
         raise DataError(name, "", "exists and is not a Zarr folder; remove it or choose another")
     temporary, aside = _sibling(name, target), _sibling(name, target)
-    with _saying_why(name), _removed_on_error(temporary):
+    with saying_why(name), _removed_on_error(temporary):
         os.mkdir(temporary)
         yield Path(temporary)
         for place, _, files in os.walk(temporary):
@@ -119,11 +137,16 @@ def _target(name: str) -> tuple[str, os.stat_result | None]:
 def _sibling(name: str, target: str) -> str:
     """A new name in the same folder; short, for the target's may be as long as can be."""
     folder = os.path.dirname(target)
+    usable_folder(name, folder)
+    return os.path.join(folder, f".{secrets.token_hex(8)}.partial")
+
+
+def usable_folder(name: str, folder: str) -> None:
+    """Refuse to begin what could not be written into the folder."""
     if not os.path.isdir(folder):
         raise DataError(name, "", f"there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(name, "", f"the folder {folder} cannot be written; choose another")
-    return os.path.join(folder, f".{secrets.token_hex(8)}.partial")
 
 
 @contextmanager
@@ -139,7 +162,8 @@ def _removed_on_error(temporary: str) -> Iterator[None]:
 
 
 @contextmanager
-def _saying_why(name: str) -> Iterator[None]:
+def saying_why(name: str) -> Iterator[None]:
+    """Turn what the system says against writing into one `DataError` that names the file."""
     try:
         yield
     except BrokenPipeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
@@ -14,16 +14,25 @@ from ood_toolkit.io.keys import RANKS
 from ood_toolkit.io.stored import StoredArray
 from ood_toolkit.outputs import Array
 
-__all__ = ["LabelPolicy", "check_labels", "float_type", "floats", "others", "whole_labels"]
+__all__ = [
+    "FLOAT_TYPES",
+    "float_conversion",
+    "float_type",
+    "floats",
+    "others",
+    "read_whole",
+    "readable",
+    "whole_numbers",
+]
 
-LabelPolicy = Literal["strict", "lenient"]
-
-_FLOATS: dict[str, np.dtype] = {
+FLOAT_TYPES: dict[str, np.dtype] = {
     "float16": np.dtype("f2"),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float32": np.dtype("f4"),
     "float64": np.dtype("f8"),
 }
+"""The float types of records, by the words that the user has for them."""
+
 _SHAPES = {1: "(C,)", 2: "a matrix of rows", 3: "of three axes"}
 
 
@@ -31,9 +40,9 @@ def float_type(word: str | None) -> np.dtype | None:
     """The float type that the user's word names; None without a word."""
     if word is None:
         return None
-    if word not in _FLOATS:
-        raise BadParameter(f"dtype {word!r} is not one of {', '.join(_FLOATS)}")
-    return _FLOATS[word]
+    if word not in FLOAT_TYPES:
+        raise BadParameter(f"dtype {word!r} is not one of {', '.join(FLOAT_TYPES)}")
+    return FLOAT_TYPES[word]
 
 
 def floats(stored: StoredArray, name: str, word: np.dtype | None) -> Array:
@@ -54,21 +63,30 @@ def floats(stored: StoredArray, name: str, word: np.dtype | None) -> Array:
     DataError
         If the numbers have another type or another number of axes.
     """
-    dtype = _readable(stored).element
+    convert = float_conversion(stored, name, word)
+    return convert(read_whole(stored))
+
+
+def float_conversion(
+    stored: StoredArray, name: str, word: np.dtype | None
+) -> Callable[[Array], Array]:
+    """What `floats` does to rows once they are read; the types are checked at once."""
+    dtype = readable(stored).element
     _check_rank(stored, name)
     blob = dtype.type is np.void and dtype.itemsize == 2 and dtype.names is None
-    if dtype.newbyteorder("=") in _FLOATS.values():
-        values = _read(stored)
-        return values.astype(word) if word is not None and not stored.typed else values
-    if blob and word == _FLOATS["bfloat16"]:
+    if dtype.newbyteorder("=") in FLOAT_TYPES.values():
+        if word is None or stored.typed:
+            return lambda values: values
+        return lambda values: values.astype(word)
+    if blob and word == FLOAT_TYPES["bfloat16"]:
         warnings.warn(
             f"{stored.path}: {stored.key or name}: 2-byte blobs are read as bfloat16, as you said",
             ToolkitWarning,
             stacklevel=2,
         )
-        return _read(stored).view(word)
+        return lambda values: values.view(word)
     if dtype.kind in "iu" and word is not None:
-        return _read(stored).astype(word)
+        return lambda values: values.astype(word)
     advice = f"save {name} as float16, bfloat16, float32 or float64"
     if blob:
         advice = "if it is bfloat16, say so with --dtype (dtype=) bfloat16"
@@ -79,14 +97,15 @@ def floats(stored: StoredArray, name: str, word: np.dtype | None) -> Array:
     )
 
 
-def _readable(stored: StoredArray) -> StoredArray:
-    """The array itself, once it is known that it can be read at all."""
+def readable(stored: StoredArray) -> StoredArray:
+    """The array itself, or the reason why it cannot be read at all."""
     if stored.dtype is None:
         stored.admit()  # raises the reason
     return stored
 
 
-def _read(stored: StoredArray) -> Array:
+def read_whole(stored: StoredArray) -> Array:
+    """All of an array, once it is admitted."""
     with refusing(stored.path, stored.key):
         stored.admit()
         return stored.load()
@@ -102,110 +121,6 @@ def _check_rank(stored: StoredArray, name: str) -> None:
         )
 
 
-def whole_labels(stored: StoredArray) -> Array:
-    """Class numbers as int64, whatever type they were saved in.
-
-    Whole floats pass; one-hot rows are converted with a warning.  The range is checked by
-    `check_labels`, once the number of classes is known.
-
-    Raises
-    ------
-    DataError
-        If they are text or bool, not whole numbers, beyond int64, or of another shape.
-    """
-    dtype = _readable(stored).element
-    if dtype.newbyteorder("=") not in (*_FLOATS.values(), *_INTEGERS):
-        raise DataError(
-            stored.path,
-            stored.key,
-            f"labels of dtype {stored.type_name} cannot be used; save class numbers 0 … C-1",
-        )
-    if len(stored.shape) == 2 and stored.shape[1] == 1:
-        return _whole(stored, _read(stored)[:, 0])
-    if len(stored.shape) == 2:
-        return _from_one_hot(stored, _read(stored))
-    if len(stored.shape) != 1:
-        raise DataError(stored.path, stored.key, f"labels must be (N,), got shape {stored.shape}")
-    return _whole(stored, _read(stored))
-
-
-_INTEGERS = tuple(np.dtype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8))
-
-
-def _whole(stored: StoredArray, values: Array) -> Array:
-    if values.dtype.kind == "i":
-        return values.astype(np.int64)
-    if values.dtype.kind == "u":
-        wrong = values > np.uint64(np.iinfo(np.int64).max)
-        reason = "an unsigned number that no class has (a -1 that wrapped around?)"
-    else:
-        values = values.astype(np.float64)
-        wrong = ~(np.abs(values) < 2.0**53) | (values != np.floor(values))
-        reason = "not a whole number"
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(stored.path, stored.key, f"row {row} is {values[row]}, {reason}")
-    return values.astype(np.int64)
-
-
-def _from_one_hot(stored: StoredArray, values: Array) -> Array:
-    ones = values == 1
-    wrong = (ones.sum(axis=1) != 1) | ((values != 0) & ~ones).any(axis=1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            stored.path,
-            stored.key,
-            f"labels of shape {stored.shape}: row {row} is not one-hot; save class numbers",
-        )
-    warnings.warn(
-        f"{stored.path}: {stored.key}: one-hot labels of shape {stored.shape} are converted to "
-        "class numbers",
-        ToolkitWarning,
-        stacklevel=2,
-    )
-    return np.asarray(ones.argmax(axis=1), np.int64)
-
-
-def check_labels(stored: StoredArray, values: Array, classes: int, policy: LabelPolicy) -> Array:
-    """Hold class numbers against the number of classes; 0 where that is unknown.
-
-    Under the lenient policy labels outside -1 ... classes - 1 become -1, with a warning.
-
-    Raises
-    ------
-    DataError
-        Under the strict policy, naming the first row outside.
-    """
-    wrong = values < -1
-    if classes:
-        wrong |= values >= classes
-    if not wrong.any():
-        return values
-    row = int(np.argmax(wrong))
-    span = f"-1 … {classes - 1}" if classes else "-1 or more"
-    if policy == "strict":
-        hint = " (a -1 that wrapped around?)" if _looks_wrapped(stored, values[row]) else ""
-        raise DataError(
-            stored.path, stored.key, f"row {row} is {values[row]}, expected {span}{hint}"
-        )
-    warnings.warn(
-        f"{stored.path}: {stored.key}: {int(wrong.sum())} labels outside {span}, the first in "
-        f"row {row}, are taken as unknown (-1)",
-        ToolkitWarning,
-        stacklevel=2,
-    )
-    return np.where(wrong, -1, values)
-
-
-def _looks_wrapped(stored: StoredArray, value: np.int64) -> bool:
-    return (
-        stored.dtype is not None
-        and stored.dtype.kind == "u"
-        and value == np.iinfo(stored.dtype).max
-    )
-
-
 _KINDS = {
     "token_mask": ("bui", "bool or integers"),
     "token_ids": ("ui", "integers"),
@@ -216,7 +131,7 @@ _KINDS = {
 
 def others(stored: StoredArray, name: str) -> Array:
     """Token masks and ids, thumbnails and texts, as they are."""
-    dtype = _readable(stored).element
+    dtype = readable(stored).element
     _check_rank(stored, name)
     kinds, expected = _KINDS[name]
     whole_floats = name.startswith("token") and not stored.typed
@@ -235,7 +150,32 @@ def others(stored: StoredArray, name: str) -> Array:
         )
     if name == "text" and len(stored.shape) != 1:
         raise DataError(stored.path, stored.key, f"text must be (N,), got shape {stored.shape}")
-    values = _read(stored)
+    values = read_whole(stored)
     if values.dtype.kind == "S":
         return np.asarray(np.char.decode(values, "utf-8", "backslashreplace"))
-    return _whole(stored, values.reshape(-1)).reshape(values.shape) if whole_floats else values
+    if not whole_floats:
+        return values
+    return whole_numbers(stored, values.reshape(-1), 0).reshape(values.shape)
+
+
+def whole_numbers(stored: StoredArray, values: Array, first: int) -> Array:
+    """Numbers as int64; `first` is the row of the first of them.
+
+    Raises
+    ------
+    DataError
+        Naming the first that is no whole number, or beyond int64.
+    """
+    if values.dtype.kind == "i":
+        return values.astype(np.int64)
+    if values.dtype.kind == "u":
+        wrong = values > np.uint64(np.iinfo(np.int64).max)
+        reason = "an unsigned number that no class has (a -1 that wrapped around?)"
+    else:
+        values = values.astype(np.float64)
+        wrong = ~(np.abs(values) < 2.0**53) | (values != np.floor(values))
+        reason = "not a whole number"
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(stored.path, stored.key, f"row {first + row} is {values[row]}, {reason}")
+    return values.astype(np.int64)

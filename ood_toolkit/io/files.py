@@ -6,12 +6,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import refusing
 from ood_toolkit.io.shards import parts_of
 
-__all__ = ["file_digest", "refuse_same_file"]
+__all__ = ["file_digest", "file_stamp", "refuse_same_file"]
 
 _CHUNK = 1 << 20
 
@@ -113,3 +114,42 @@ def _digest(file: str) -> str:
         while block := stream.read(_CHUNK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def file_stamp(path: str | Path) -> dict[str, Any]:
+    """What tells a file, folder or pattern of files from one that was written at another time.
+
+    Bytes and times of the last change: a look at each file's entry, its content is not read.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `load`.
+
+    Returns
+    -------
+    dict
+        `file`, `bytes` and `written_ns`, the latest of all; standard input and pipes have
+        neither.
+
+    Raises
+    ------
+    DataError
+        If a file is not there.
+
+    Examples
+    --------
+    >>> file_stamp("-")
+    {'file': '-'}
+    """
+    name = os.fspath(path)
+    files = [file for part in parts_of(name) for file in _files(part)]
+    with refusing(name):
+        if not all(os.path.isfile(file) for file in files):
+            return {"file": name}
+        found = [os.stat(file) for file in files]
+        return {
+            "file": name,
+            "bytes": sum(status.st_size for status in found),
+            "written_ns": max(status.st_mtime_ns for status in found),
+        }

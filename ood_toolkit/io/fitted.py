@@ -20,6 +20,8 @@ import numpy as np
 
 from ood_toolkit.errors import DataError, InputError, UnknownName
 from ood_toolkit.io.atomic import atomic_write
+from ood_toolkit.io.gate import Limits
+from ood_toolkit.io.safetensors_file import open_safetensors, safetensors_metadata
 from ood_toolkit.outputs import Array
 
 __all__ = [
@@ -180,17 +182,18 @@ def read_fitted(path: str | os.PathLike[str], kind: FittedKind) -> StoredFit:
     DataError
         If the file is of another kind, of a later format, or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     name = os.fspath(path)
+    if not os.path.lexists(name):
+        raise DataError(name, "", "there is no such file")
     try:
-        with safe_open(name, framework="numpy") as file:
-            text = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
-    except FileNotFoundError:
-        raise DataError(name, "", "there is no such file") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as reason:
-        raise DataError(name, "", f"is not a readable .safetensors file ({reason})") from None
+        stored = open_safetensors(name, Limits())
+        for array in stored.values():
+            array.admit()
+        tensors = {key: stored[key].read() for key in sorted(stored)}
+        text = safetensors_metadata(name)
+    except DataError as reason:
+        said = f"is not a readable .safetensors file ({reason.reason})"
+        raise DataError(name, reason.key, said) from None
     with refusing_damage(name, kind):
         _check_header(name, kind, text, tensors)
         return StoredFit(kind.decode(json.loads(text[kind.root]), tensors), text, tensors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from ood_toolkit.outputs import Array
 __all__ = ["Checksum", "FlatArray"]
 
 _CHUNK = 1 << 20
+_own = threading.local()
 
 
 class Checksum(NamedTuple):
@@ -49,6 +51,11 @@ class FlatArray(StoredArray):
             raw = self._bytes(self.offset + first * row, (last - first) * row)
             return native(raw.view(self.element).reshape(shape))
 
+    @property
+    def grain(self) -> int:
+        """All rows where the file holds column after column."""
+        return max(1, self.shape[0]) if self.fortran and len(self.shape) > 1 else 1
+
     def load(self) -> Array:
         """All of it, mapped where it is large, aligned and in native byte order."""
         if self.nbytes <= MAP_FROM or not self._mappable():
@@ -76,8 +83,20 @@ class FlatArray(StoredArray):
         numbers = np.frombuffer(mapped, np.uint8, self.nbytes, self.offset).view(self.element)
         return numbers.reshape(self.shape, order="F" if self.fortran else "C")
 
-    def _bytes(self, offset: int, count: int) -> Array:
-        raw = np.empty(count, np.uint8)
+    def window(self, start: int, stop: int) -> Array:
+        """As `read`, into memory of this thread that its next window overwrites."""
+        first, last = self.span(start, stop)
+        row = self.nbytes // max(1, self.shape[0])
+        count = (last - first) * row
+        with refusing(self.path, self.key):
+            self._verify()
+            if getattr(_own, "room", None) is None or _own.room.size < count:
+                _own.room = np.empty(count, np.uint8)
+            raw = self._bytes(self.offset + first * row, count, _own.room[:count])
+            return native(raw.view(self.element).reshape(last - first, *self.shape[1:]))
+
+    def _bytes(self, offset: int, count: int, room: Array | None = None) -> Array:
+        raw = np.empty(count, np.uint8) if room is None else room
         view = raw.data
         with open(self.path, "rb", buffering=0) as file:
             self._check_size(file.fileno())

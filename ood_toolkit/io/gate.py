@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ood_toolkit.errors import DataError, ToolkitError, ToolkitWarning
+from ood_toolkit.streamed import resident_bytes
 
 __all__ = [
     "EXPANSION",
@@ -20,6 +21,7 @@ __all__ = [
     "check_allocation",
     "check_expansion",
     "check_names",
+    "default_memory",
     "one_line",
     "readable_file",
     "refusing",
@@ -33,6 +35,8 @@ a file changed or cut later cannot change or kill what was read from it."""
 EXPANSION = 200
 """Bytes that one stored byte may become.  Real outputs stay below 20; deflate can reach
 1,032, so a bound near that would let nearly every bomb pass."""
+
+_LEAST_ROOM = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,11 @@ def available_memory() -> int:
     except OSError:
         pass  # not Linux: half of what the machine has is the best guess there is
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def default_memory() -> int:
+    """Bytes this process may take where nobody says: a quarter of what is free, and what it has."""
+    return resident_bytes() + max(_LEAST_ROOM, available_memory() // 4)
 
 
 def check_allocation(path: str, key: str, count: int) -> None:

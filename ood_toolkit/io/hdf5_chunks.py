@@ -110,6 +110,11 @@ class ChunkedArray(StoredArray):
                 f"{missing} of {len(corners)} chunks of shape {self.shape} were never written",
             )
 
+    @property
+    def grain(self) -> int:
+        """Rows of one chunk."""
+        return max(1, min(self.chunk[0], self.shape[0]))
+
     def _corners(self, first: int, last: int) -> Any:
         """Corners of the chunks that hold rows first ... last."""
         step = self.chunk[0]

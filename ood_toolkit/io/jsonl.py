@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import Limits, refusing
-from ood_toolkit.io.stored import StoredArray, stack_text
+from ood_toolkit.io.stored import RowCursor, StoredArray, stack_text
 from ood_toolkit.io.text import TextSource, numbered_lines, parse_number, text_source
 from ood_toolkit.outputs import Array
 
@@ -87,12 +87,16 @@ class JsonArray(StoredArray):
     """The values of one key."""
 
     source: TextSource
+    rows: RowCursor[tuple[int, dict[str, Any]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.rows = RowCursor(lambda: json_rows(self.path, self.source))
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Rows start ... stop."""
         first, last = self.span(start, stop)
         with refusing(self.path, self.key):
-            rows = islice(json_rows(self.path, self.source), first, last)
+            rows = self.rows.take(first, last)
             if self.dtype != np.dtype("f8"):
                 texts = (self._text(line, record[self.key]) for line, record in rows)
                 blocks = iter(lambda: list(islice(texts, _BLOCK)), [])

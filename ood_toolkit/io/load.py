@@ -8,21 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ood_toolkit.errors import BadParameter, DataError, InputError, ToolkitWarning
-from ood_toolkit.io.convert import (
-    LabelPolicy,
-    check_labels,
-    float_type,
-    floats,
-    others,
-    whole_labels,
-)
+from ood_toolkit.io.convert import float_type, floats, others
+from ood_toolkit.io.file_rows import fitting, streamed_floats, streamed_from, streamed_labels
 from ood_toolkit.io.formats import open_arrays
 from ood_toolkit.io.gate import Limits
 from ood_toolkit.io.keys import choose_head, known_name
+from ood_toolkit.io.labels import LabelPolicy, check_labels, whole_labels
 from ood_toolkit.io.source import Bare, Source, file_name, open_source
 from ood_toolkit.io.stored import StoredArray
 from ood_toolkit.outputs import Head, Outputs
+from ood_toolkit.streamed import Memory
 
 __all__ = ["load", "load_head"]
 
@@ -36,6 +34,7 @@ def load(
     labels: bool | Literal["lenient"] = True,
     dtype: str | None = None,
     max_bytes: int | None = None,
+    memory: int | None = None,
 ) -> Outputs:
     """Read what a classifier said from a file.
 
@@ -61,12 +60,16 @@ def load(
     max_bytes : int, optional
         Most bytes one array may take.  Given, it replaces the rule that refuses arrays over
         200 times as large as their bytes in the file.
+    memory : int, optional
+        Most bytes this process may take in all.  Given, the rows of large arrays stay in the
+        file until they are asked for, a few at a time; whatever needs all of them at once is
+        an error if they do not fit.
 
     Returns
     -------
     Outputs
         float16 and bfloat16 keep their type; arrays over 64 MiB are read-only maps of the
-        file where the format allows.
+        file where the format allows, or streamed arrays if `memory` is given.
 
     Raises
     ------
@@ -99,31 +102,58 @@ def load(
     parts: dict[str, Any] = {"head": given}
     if given is None and weight is not None:
         parts["head"] = _head(weight, bias)
+    allowed = None if memory is None else Memory(memory)
     for name, stored in arrays.items():
         if name in ("token_mask", "token_ids", "thumbnails", "text"):
-            parts[name] = others(stored, name)
-        elif name.startswith("layers/"):
-            layer = name.removeprefix("layers/")
-            parts.setdefault("layers", {})[layer] = floats(stored, name, word)
+            parts[name] = others(fitting(stored, allowed), name)
+            continue
+        numbers = _numbers(stored, name, word, allowed, parts["head"])
+        if name.startswith("layers/"):
+            parts.setdefault("layers", {})[name.removeprefix("layers/")] = numbers
         else:
-            parts[name] = floats(stored, name, word)
+            parts[name] = numbers
     try:
         record = Outputs(**parts, source=source.path)
         _warn_transposed(source, given)
         if label is None:
             return record
         policy: LabelPolicy = "lenient" if labels == "lenient" else "strict"
-        return _with_labels(record, parts, label, policy)
+        return _with_labels(record, parts, label, policy, allowed)
     except DataError:
         raise
     except InputError as reason:
         raise DataError(source.path, "", str(reason)) from reason
 
 
+def _numbers(
+    stored: StoredArray,
+    name: str,
+    word: np.dtype | None,
+    memory: Memory | None,
+    head: Head | None,
+) -> Any:
+    """Floats in memory or, where they are many, as rows that stay in the file."""
+    count = stored.nbytes
+    if name == "features" and head is not None and stored.shape:
+        count = max(count, 8 * stored.shape[0] * len(head.weight))  # of the logits they make
+    if memory is None or name == "members" or count <= streamed_from(memory):
+        return floats(fitting(stored, memory), name, word)
+    return streamed_floats(stored, name, word, memory)
+
+
 def _with_labels(
-    record: Outputs, parts: dict[str, Any], stored: StoredArray, policy: LabelPolicy
+    record: Outputs,
+    parts: dict[str, Any],
+    stored: StoredArray,
+    policy: LabelPolicy,
+    memory: Memory | None,
 ) -> Outputs:
-    values = check_labels(stored, whole_labels(stored), record.classes, policy)
+    values: Any
+    # Who fits or measures needs all labels; a score only passes them on.
+    if memory is not None and policy == "lenient" and stored.nbytes > streamed_from(memory):
+        values = streamed_labels(stored, record.classes, memory)
+    else:
+        values = check_labels(stored, whole_labels(fitting(stored, memory)), record.classes, policy)
     # Logits that were computed from features and head are not computed again.
     return Outputs(**parts | {"logits": record.logits}, labels=values, source=record.source)
 

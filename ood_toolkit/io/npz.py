@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO
 
@@ -19,7 +20,7 @@ from ood_toolkit.io.npy import NpyHeader, object_array, read_header
 from ood_toolkit.io.stored import StoredArray, native
 from ood_toolkit.outputs import Array
 
-__all__ = ["open_npz", "write_npz"]
+__all__ = ["open_npz", "write_array_head", "write_npz"]
 
 _CHUNK = 1 << 20
 _ALIGNMENT = 64
@@ -34,13 +35,40 @@ def write_npz(arrays: Mapping[str, Array], file: BinaryIO) -> None:
     """
     with zipfile.ZipFile(file, "w") as archive:
         for key, array in arrays.items():
-            member = zipfile.ZipInfo(f"{key}.npy")
-            # The local header: 30 bytes, the name, this field (4 + n) and the sizes (20).
-            fixed = file.tell() + 30 + len(member.filename.encode()) + 4 + 20
-            padding = bytes(-fixed % _ALIGNMENT)
-            member.extra = struct.pack("<HH", _PADDING, len(padding)) + padding
-            with archive.open(member, "w", force_zip64=True) as stream:
+            with _aligned_member(archive, file, key) as stream:
                 npy_format.write_array(stream, array, allow_pickle=False)
+
+
+@contextmanager
+def write_array_head(
+    archive: zipfile.ZipFile, file: BinaryIO, key: str, shape: tuple[int, ...], dtype: np.dtype
+) -> Iterator[IO[bytes]]:
+    """As a member of `write_npz`, whose numbers the caller writes, row after row.
+
+    Parameters
+    ----------
+    archive, file : ZipFile and its file
+        Opened for writing.
+    key : str
+        Name of the array.
+    shape, dtype
+        What the numbers will be.
+    """
+    described = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with _aligned_member(archive, file, key) as stream:
+        npy_format.write_array_header_1_0(stream, described)
+        yield stream
+
+
+@contextmanager
+def _aligned_member(archive: zipfile.ZipFile, file: BinaryIO, key: str) -> Iterator[IO[bytes]]:
+    member = zipfile.ZipInfo(f"{key}.npy")
+    # The local header: 30 bytes, the name, this field (4 + n) and the sizes (20).
+    fixed = file.tell() + 30 + len(member.filename.encode()) + 4 + 20
+    padding = bytes(-fixed % _ALIGNMENT)
+    member.extra = struct.pack("<HH", _PADDING, len(padding)) + padding
+    with archive.open(member, "w", force_zip64=True) as stream:
+        yield stream
 
 
 def open_npz(path: str, limits: Limits) -> dict[str, StoredArray]:
@@ -125,6 +153,11 @@ class CompressedMember(StoredArray):
             row = self.nbytes // max(1, self.shape[0]) if self.shape else self.nbytes
             raw = self._bytes(self.header.length + first * row, (last - first) * row)
             return native(raw.view(dtype).reshape(shape))
+
+    @property
+    def grain(self) -> int:
+        """All rows where the member holds column after column."""
+        return max(1, self.shape[0]) if self.header.fortran and len(self.shape) > 1 else 1
 
     def _bytes(self, offset: int, count: int) -> Array:
         stream = self._stream_at(offset)

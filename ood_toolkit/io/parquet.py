@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ _THRIFT_CONTAINER = 1_000_000
 
 
 @contextmanager
-def parquet_file(path: str) -> Iterator[Any]:
-    """The file, opened by pyarrow with bounds on what its footer may hold."""
+def parquet_file(path: str, columns: int = 1) -> Iterator[Any]:
+    """The file, opened by pyarrow with bounds on what its footer may hold.
+
+    So many columns are read through buffers; a column of a row group may be of any size.
+    """
     try:
         from pyarrow import parquet
     except ImportError as reason:
@@ -35,6 +38,7 @@ def parquet_file(path: str) -> Iterator[Any]:
             stream,
             thrift_string_size_limit=_THRIFT_STRING,
             thrift_container_size_limit=_THRIFT_CONTAINER,
+            buffer_size=max(1 << 14, (1 << 24) // max(16, columns)),
         )
 
 
@@ -143,6 +147,9 @@ class ParquetArray(StoredArray):
     columns: tuple[str, ...]
     matrix: bool
     file_size: int
+    _following: Iterator[tuple[int, Any]] | None = field(default=None, init=False, repr=False)
+    _left: Any = field(default=None, init=False, repr=False)
+    _at: int = field(default=0, init=False)
 
     def admit(self) -> None:
         """Refuse a table that would be far larger than its file."""
@@ -156,15 +163,31 @@ class ParquetArray(StoredArray):
         if self.element.kind == "U":
             return self._strings(first, last)
         result = np.empty((last - first, *self.shape[1:]), self.element)
-        for at, batch in self._batches(first, last):
+        for at, batch in self._in_order(first, last):
             result[at - first : at - first + batch.num_rows] = self._values(at, batch)
         return result
+
+    def _in_order(self, first: int, last: int) -> Iterator[tuple[int, Any]]:
+        """As `_batches`; who asks for what follows the last rows does not begin again."""
+        following, left = self._following, self._left
+        self._following = self._left = None  # gone, should something be wrong on the way
+        if following is None or self._at != first:
+            following, left = self._batches(first, self.shape[0]), None
+        at = first
+        while at < last:
+            batch = left if left is not None else next(following)[1]
+            taken = batch.slice(0, last - at)
+            yield at, taken
+            at += taken.num_rows
+            left = batch.slice(taken.num_rows) if taken.num_rows < batch.num_rows else None
+        if at < self.shape[0]:
+            self._following, self._left, self._at = following, left, at
 
     def _batches(self, first: int, last: int) -> Iterator[tuple[int, Any]]:
         """Row number and record batch, cut to first ... last; other row groups stay unread."""
         width = self.element.itemsize * (self.shape[1] if len(self.shape) > 1 else 1)
         rows = max(1, _BATCH_BYTES // max(8, width))
-        with parquet_file(self.path) as file:
+        with parquet_file(self.path, len(self.columns)) as file:
             metadata = file.metadata
             if int(metadata.num_rows) != self.shape[0]:
                 raise DataError(self.path, self.key, "changed while it was read")
@@ -228,7 +251,7 @@ class ParquetArray(StoredArray):
 
     def _strings(self, first: int, last: int) -> Array:
         def blocks() -> Iterator[list[str]]:
-            for at, batch in self._batches(first, last):
+            for at, batch in self._in_order(first, last):
                 column = batch.column(batch.schema.get_field_index(self.columns[0]))
                 self._refuse_null(at, column, self.columns[0])
                 yield column.to_pylist()

@@ -7,31 +7,27 @@ the texts `"inf"`, `"-inf"` and `"nan"` instead, and `load_scores` reads them ba
 from __future__ import annotations
 
 import csv
-import io
-import json
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from ood_toolkit.errors import BadParameter, DataError, InputError, MissingDependency
-from ood_toolkit.io.atomic import atomic_write
+from ood_toolkit.errors import BadParameter, DataError
 from ood_toolkit.io.gate import Limits, refusing
 from ood_toolkit.io.jsonl import json_rows
-from ood_toolkit.io.npz import open_npz, write_npz
+from ood_toolkit.io.npz import open_npz
 from ood_toolkit.io.parquet import open_table
+from ood_toolkit.io.score_writer import TEXT_FORMATS, checked_table, save_tables
 from ood_toolkit.io.text import numbered_lines, text_source
 from ood_toolkit.outputs import Array
 
-__all__ = ["SCORE_FORMATS", "load_scores", "save_scores"]
+__all__ = ["SCORE_FORMATS", "load_scores", "save_scores", "score_format"]
 
 SCORE_FORMATS = ("csv", "jsonl", "npz", "parquet")
-_BLOCK = 8192
 _NOT_NUMBERS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -66,30 +62,25 @@ def save_scores(columns: Mapping[str, Any], path: str | Path, format: str | None
     1,-inf
     """
     name = os.fspath(path)
-    chosen = _format(name, format)
-    table = _checked(columns)
-    if name == "-":
-        if chosen not in ("csv", "jsonl"):
-            raise BadParameter(f"standard output takes csv or jsonl, not {chosen}")
-        _TEXT_WRITERS[chosen](table, sys.stdout)
-        sys.stdout.flush()
-    elif chosen in _TEXT_WRITERS:
-        with atomic_write(name) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            _TEXT_WRITERS[chosen](table, text)
-            text.flush()
-            text.detach()
-    elif chosen == "npz":
-        with atomic_write(name) as file:
-            write_npz(table, file)
-    else:
-        _write_parquet(table, name)
+    chosen = score_format(name, format)
+    save_tables([checked_table(columns)], name, chosen)
 
 
-def _format(name: str, given: str | None) -> str:
+def score_format(name: str, given: str | None) -> str:
+    """The format that a score table is written in: the one that is given, or by suffix.
+
+    Raises
+    ------
+    BadParameter
+        If there is no such format, or standard output cannot take it.
+    DataError
+        If the suffix says none.
+    """
     if given is not None:
         if given not in SCORE_FORMATS:
             raise BadParameter(f"format {given!r} is not one of {', '.join(SCORE_FORMATS)}")
+        if name == "-" and given not in TEXT_FORMATS:
+            raise BadParameter(f"standard output takes csv or jsonl, not {given}")
         return given
     if name == "-":
         return "csv"
@@ -98,90 +89,6 @@ def _format(name: str, given: str | None) -> str:
         known = " ".join(f".{known}" for known in SCORE_FORMATS)
         raise DataError(name, "", f"scores are written as {known}, by suffix or by format=")
     return suffix.removeprefix(".")
-
-
-def _checked(columns: Mapping[str, Any]) -> dict[str, Array]:
-    table = {}
-    for name, values in columns.items():
-        array = np.asarray(values)
-        if array.ndim != 1:
-            raise InputError(f"column {name!r} must be (N,), got shape {array.shape}")
-        if array.dtype.kind == "O":
-            if not all(isinstance(value, str) for value in array):
-                raise InputError(f"column {name!r} mixes types; give numbers or texts")
-            array = array.astype(np.str_)
-        if array.dtype.kind == "U":
-            array = np.array([_printable(text) for text in array.tolist()], dtype=np.str_)
-        elif array.dtype.kind not in "biuf":
-            raise InputError(f"column {name!r} of dtype {array.dtype} cannot be written")
-        table[name] = array
-    lengths = {name: len(array) for name, array in table.items()}
-    if len(set(lengths.values())) != 1:
-        raise InputError(f"columns must be of one length, got {lengths or 'none'}")
-    return table
-
-
-def _printable(text: str) -> str:
-    """A text that UTF-8 can hold: bytes of a file name that are not UTF-8 become hex escapes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(text).decode("utf-8", "backslashreplace")
-    return text
-
-
-def _rows(table: Mapping[str, Array]) -> Iterator[Sequence[Any]]:
-    """Rows of Python values, a block of columns converted at a time."""
-    total = len(next(iter(table.values())))
-    for start in range(0, total, _BLOCK):
-        yield from zip(
-            *(array[start : start + _BLOCK].tolist() for array in table.values()), strict=True
-        )
-
-
-def _write_csv(table: Mapping[str, Array], out: TextIO) -> None:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table)
-    flags = [i for i, array in enumerate(table.values()) if array.dtype.kind == "b"]
-    for row in _rows(table):
-        cells = list(row)
-        for i in flags:
-            cells[i] = "true" if cells[i] else "false"
-        writer.writerow(cells)
-
-
-def _write_jsonl(table: Mapping[str, Array], out: TextIO) -> None:
-    names = list(table)
-    for row in _rows(table):
-        record = {
-            name: _json_number(value) if isinstance(value, float) else value
-            for name, value in zip(names, row, strict=True)
-        }
-        out.write(json.dumps(record, allow_nan=False) + "\n")
-
-
-def _json_number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
-
-
-_TEXT_WRITERS: dict[str, Callable[[Mapping[str, Array], TextIO], None]] = {
-    "csv": _write_csv,
-    "jsonl": _write_jsonl,
-}
-
-
-def _write_parquet(table: Mapping[str, Array], name: str) -> None:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as reason:
-        raise MissingDependency("pyarrow", "parquet", f"writing {name}") from reason
-    columns = {
-        key: pa.array(array.tolist() if array.dtype.kind == "U" else array)
-        for key, array in table.items()
-    }
-    with atomic_write(name) as file:
-        parquet.write_table(pa.table(columns), file)
 
 
 def load_scores(path: str | Path) -> dict[str, Array]:

@@ -165,6 +165,11 @@ class JoinedArray(StoredArray):
     parts: tuple[StoredArray, ...]
     axis: int = 0
 
+    @property
+    def grain(self) -> int:
+        """The largest of any part's."""
+        return max(part.grain for part in self.parts)
+
     def admit(self) -> None:
         """Refuse the whole if it, or one part, costs more than the user allows."""
         for part in self.parts:

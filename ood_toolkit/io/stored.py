@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -13,14 +15,44 @@ from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import Limits, check_allocation, size_text
 from ood_toolkit.outputs import Array
 
-__all__ = ["RefusedArray", "StoredArray", "native", "stack_text"]
+__all__ = ["RefusedArray", "RowCursor", "StoredArray", "native", "stack_text"]
 
 _MOST_TEXT = 192 << 20
+
+Row = TypeVar("Row")
 
 
 def native(array: Array) -> Array:
     """The same numbers in this machine's byte order."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+class RowCursor(Generic[Row]):
+    """Rows that can only be read from the first on; asked for in order, one pass is enough.
+
+    Parameters
+    ----------
+    begin : callable
+        A new iterator over all rows.
+    """
+
+    def __init__(self, begin: Callable[[], Iterator[Row]]) -> None:
+        self._begin = begin
+        self._rows: Iterator[Row] | None = None
+        self._at = 0
+
+    def take(self, first: int, last: int) -> Iterator[Row]:
+        """Rows first ... last."""
+        if self._rows is None or self._at > first:
+            self._rows, self._at = self._begin(), 0
+        rows, self._rows = self._rows, None  # gone, should something be wrong on the way
+        for _ in islice(rows, first - self._at):
+            pass
+        self._at = first
+        for row in islice(rows, last - first):
+            self._at += 1
+            yield row
+        self._rows = rows
 
 
 def stack_text(
@@ -104,6 +136,11 @@ class StoredArray(ABC):
         """All of it; a read-only map of the file where that is worth it."""
         check_allocation(self.path, self.key, self.nbytes)
         return self.read()
+
+    @property
+    def grain(self) -> int:
+        """Rows that are read together: a slice of fewer costs as much memory and time."""
+        return 1
 
     def span(self, start: int, stop: int | None) -> tuple[int, int]:
         """A slice's ends, clamped to the rows there are."""

@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import cast
 
@@ -20,7 +20,7 @@ from ood_toolkit.errors import DataError
 from ood_toolkit.io.columns import group_columns
 from ood_toolkit.io.gate import Limits, available_memory, readable_file, refusing
 from ood_toolkit.io.keys import known_name
-from ood_toolkit.io.stored import StoredArray, stack_text
+from ood_toolkit.io.stored import RowCursor, StoredArray, stack_text
 from ood_toolkit.outputs import Array
 
 __all__ = ["TextSource", "numbered_lines", "open_csv", "open_tsv", "parse_number"]
@@ -209,22 +209,16 @@ class Table:
             columns=columns,
         )
 
-    def selected(self, columns: tuple[int, ...], first: int, last: int) -> Iterator[list[str]]:
-        """The cells of some columns, a row at a time."""
-        body = islice(self.records(), first + self.header, last + self.header)
-        for _, cells in body:
-            yield [cells[column] for column in columns]
+    def body(self) -> Iterator[tuple[int, list[str]]]:
+        """Line number and cells of each row but the header."""
+        return islice(self.records(), int(self.header), None)
 
-    def numbers(self, columns: tuple[int, ...], first: int, last: int) -> Array:
-        """The numbers of some columns.  (last - first, columns) float64."""
-        result = np.empty((last - first, len(columns)))
-        body = islice(self.records(), first + self.header, last + self.header)
-        for row, (line, cells) in enumerate(body):
-            try:
-                result[row] = _numbers([cells[column] for column in columns])
-            except ValueError as reason:
-                raise self._error(line, str(reason)) from reason
-        return result
+    def numbers(self, line: int, cells: list[str]) -> list[float]:
+        """The numbers of some cells of a line."""
+        try:
+            return _numbers(cells)
+        except ValueError as reason:
+            raise self._error(line, str(reason)) from reason
 
 
 def _is_header(cells: list[str]) -> bool:
@@ -247,14 +241,20 @@ class TextArray(StoredArray):
 
     table: Table
     columns: tuple[int, ...]
+    rows: RowCursor[tuple[int, list[str]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.rows = RowCursor(self.table.body)
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Rows start ... stop."""
         first, last = self.span(start, stop)
         with refusing(self.path, self.key):
             if self.dtype == np.dtype("f8"):
-                numbers = self.table.numbers(self.columns, first, last)
+                numbers = np.empty((last - first, len(self.columns)))
+                for row, (line, cells) in enumerate(self.rows.take(first, last)):
+                    numbers[row] = self.table.numbers(line, [cells[c] for c in self.columns])
                 return numbers if len(self.shape) == 2 else numbers[:, 0]
-            rows = self.table.selected(self.columns, first, last)
-            blocks = iter(lambda: [cells[0] for cells in islice(rows, _BLOCK)], [])
+            texts = (cells[self.columns[0]] for _, cells in self.rows.take(first, last))
+            blocks = iter(lambda: list(islice(texts, _BLOCK)), [])
             return stack_text(self.path, self.key, last - first, blocks, self.limits)

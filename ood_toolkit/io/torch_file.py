@@ -177,6 +177,11 @@ class TorchArray(StoredArray):
         view = self._view()
         return np.array(view[first:last] if self.shape else view)
 
+    @property
+    def grain(self) -> int:
+        """All rows: torch maps the whole file, and pages that were read stay in memory."""
+        return max(1, self.shape[0]) if self.shape else 1
+
     def load(self) -> Array:
         """All of it; a read-only map where it is large."""
         if self.nbytes <= MAP_FROM:

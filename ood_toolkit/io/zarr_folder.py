@@ -131,6 +131,12 @@ class ZarrArray(StoredArray):
             for place in itertools.product(*(range(n) for n in grid)):
                 self._check_chunk(place, sizes, itemsize)
 
+    @property
+    def grain(self) -> int:
+        """Rows of one chunk."""
+        rows = self.layout.chunk_shape[0] if self.shape else 1
+        return max(1, min(rows, self.shape[0])) if self.shape else 1
+
     def _chunk_files(self) -> dict[str, int]:
         """Name and size of each file of the array; a link could lead out of the store."""
         folder = os.path.join(self.path, self.key)

@@ -58,7 +58,9 @@ def test_the_document_has_the_promised_keys_and_types(files: Path) -> None:
         ("energy", "far"),
         ("energy", "all"),
     ]
-    assert all(m.keys() == {"method", "group", "auroc", "fpr"} for m in document["means"])
+    assert all(
+        m.keys() == {"method", "group", "auroc", "fpr", "auroc_ci"} for m in document["means"]
+    )
     assert document["skipped"] == document["failed"] == []
 
 

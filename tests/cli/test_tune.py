@@ -83,8 +83,8 @@ def test_a_renamed_copy_of_a_reported_set_is_refused(files: Path, tmp_path: Path
         run = evaluate(files, f"ood={path}", "-m", "knn", "--json-out", tmp_path / "r.json")
         assert run.status == 3
         assert run.error == (
-            f"{files / 'near.npz'}: 80 of 80 rows are also in the validation outliers ({path}), "
-            "which parameters are tuned on; tune on other rows than those that are reported"
+            f"{files / 'near.npz'}: 80 of 80 rows are also in the validation outliers ({path}); "
+            "report on other rows than those that are fitted or tuned on"
         )
         assert not (tmp_path / "r.json").exists()
     run = evaluate(files, f"ood={files / 'test.npz'}", "-m", "knn")

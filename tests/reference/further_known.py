@@ -29,6 +29,15 @@ def logit_cases() -> list[Case]:
     members = np.log(floats(known["heads"]))[:, np.newaxis]
     cases.append(Case("t_similarity", "tsim", Outputs(members=members), [known["value"]]))
 
+    # two members, (.9, .1) and (.1, .9): ln 2, ln 2 - .3250829733916, and .41 - .25
+    opposite = Outputs(members=np.log(floats([[[0.9, 0.1]], [[0.1, 0.9]]])))
+    for name, score in (
+        ("predictive_entropy", -0.693147180560),
+        ("mutual_information", -0.368064207168),
+        ("class_variance", -0.16),
+    ):
+        cases.append(Case(name, "by-hand", opposite, [score]))
+
     known = fixture("known_answers")["logit_image"]
     z, head = floats(known["logits"]), Head(floats(known["W"]))
     raised = z + floats([0, 0, 0, 1])

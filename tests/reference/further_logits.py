@@ -17,6 +17,7 @@ from tests.reference.from_logits import (
     Row,
     by_rows,
     log_softmax,
+    log_sum_exp,
     logit_rows,
     predicted,
     softmax,
@@ -70,6 +71,49 @@ def vote_entropy(x: Outputs, train: Outputs | None = None) -> Array:
     return np.array(scores, np.float64)
 
 
+def member_shares(row: tuple[Row, ...]) -> list[dict[int, Any]]:
+    """The softmax of each member, class by class."""
+    classes = sorted({c for z in row for c in z})
+    return [
+        {c: mp.exp(z[c] - log_sum_exp(list(z.values()))) if c in z else mpf(0) for c in classes}
+        for z in row
+    ]
+
+
+def entropy_of(p: dict[int, Any]) -> Any:
+    return -sum((v * mp.log(v) for v in p.values() if v > 0), mpf(0))
+
+
+def mean_shares(members: list[dict[int, Any]]) -> dict[int, Any]:
+    return {c: sum(p[c] for p in members) / len(members) for c in members[0]}
+
+
+@mp.workdps(DIGITS)  # type: ignore[untyped-decorator]
+def predictive_entropy(x: Outputs, train: Outputs | None = None) -> Array:
+    """-H of the members' mean probability."""
+    rows = map(member_shares, member_rows(x))
+    return np.array([-entropy_of(mean_shares(row)) for row in rows], np.float64)
+
+
+@mp.workdps(DIGITS)  # type: ignore[untyped-decorator]
+def mutual_information(x: Outputs, train: Outputs | None = None) -> Array:
+    """Mean entropy of the members less the entropy of their mean."""
+    rows = map(member_shares, member_rows(x))
+    scores = [sum(map(entropy_of, r)) / len(r) - entropy_of(mean_shares(r)) for r in rows]
+    return np.array(scores, np.float64)
+
+
+@mp.workdps(DIGITS)  # type: ignore[untyped-decorator]
+def class_variance(x: Outputs, train: Outputs | None = None) -> Array:
+    """-(1/C) sum over classes of the mean squared distance from the mean probability."""
+    scores = []
+    for row in map(member_shares, member_rows(x)):
+        mean = mean_shares(row)
+        total = sum((p[c] - mean[c]) ** 2 for p in row for c in mean)
+        scores.append(-total / (len(row) * len(mean)))
+    return np.array(scores, np.float64)
+
+
 @mp.workdps(DIGITS)  # type: ignore[untyped-decorator]
 def t_similarity(x: Outputs, train: Outputs | None = None) -> Array:
     """The mean of ⟨p^i, p^j⟩ over the pairs i ≠ j of members."""
@@ -103,10 +147,13 @@ def logit_signature(x: Outputs, train: Outputs | None = None, ones: bool = False
 
 
 FURTHER_LOGIT_TWINS: dict[str, Callable[..., Array]] = {
+    "class_variance": class_variance,
     "evidential": evidential,
     "information_gain": information_gain,
     "inhibited_softmax": inhibited_softmax,
     "logit_signature": logit_signature,
+    "mutual_information": mutual_information,
+    "predictive_entropy": predictive_entropy,
     "standardized_logit": standardized_logit,
     "t_similarity": t_similarity,
     "vote_entropy": vote_entropy,

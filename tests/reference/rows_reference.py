@@ -85,6 +85,13 @@ def _tail(row: Row) -> Any:
     return mp.fsum(_probabilities(row)[1:])
 
 
+def _lead(row: Row) -> Any:
+    ordered = sorted(_unmasked(row), reverse=True)
+    if len(ordered) == 1:
+        return mpf(1)
+    return _probabilities(row)[0] * -mp.expm1(ordered[1] - ordered[0])
+
+
 def _entropy(row: Row) -> Any:
     """-sum p ln p with ln p = z - max z - excess."""
     beyond, top = _excess(row), max(_unmasked(row))
@@ -129,6 +136,7 @@ ROW_TWINS: dict[str, Callable[..., Any]] = {
     "largest": _largest,
     "second": _second,
     "tail": _tail,
+    "lead": _lead,
     "entropy": _entropy,
     "impurity": _impurity,
     "nonuniformity": _nonuniformity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -82,6 +82,8 @@ class SDMScorer(FittedScorer):
         "weight": "V V",
     }
     infinite = frozenset({"calibration_logits", "calibration_nearest"})
+    rejection: ClassVar[str] = "outside the region where predictions reach the accuracy alpha"
+    """Why a row is not accepted."""
 
     @cached_property
     def support(self) -> Support:
@@ -139,6 +141,10 @@ class SDMScorer(FittedScorer):
         self.check(x)
         x = self.adapted(x)
         return judged_prediction(x, self._matches(x), self.calibrated)
+
+    def accept(self, x: Outputs, /) -> Array:
+        """Whether each row lies in the region.  -> (N,) bool."""
+        return self.predict(x).accept
 
     def levels(self, x: Outputs, *, step: float = 0.05) -> Array:
         """The highest level 1 - step, 1 - 2 step, ... above 1/2 at which each row is accepted.

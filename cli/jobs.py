@@ -1,0 +1,190 @@
+"""What `score` has to do as a job of parts, which can be killed and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from ood_toolkit.distributed import Outcome, Wanted
+    from ood_toolkit.outputs import Array, Outputs
+    from ood_toolkit.protocols import Scorer
+    from ood_toolkit.scoring import Input, ScoreJob
+
+    from .options import FileOptions
+
+__all__ = [
+    "dask_option",
+    "inputs_of",
+    "made_of",
+    "report_failed",
+    "resume_options",
+    "run_job",
+    "run_on_cluster",
+]
+
+_KEPT = 64 << 20
+"""Bytes of opened inputs that are kept; more are opened again when their turn comes."""
+
+
+def resume_options(command: Any) -> Any:
+    """Add --resume and --force."""
+    for option in (
+        click.option("--force", is_flag=True, help="Remove what an unfinished run left."),
+        click.option(
+            "--resume", is_flag=True, help="Go on from what an unfinished run of the same job left."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def dask_option(command: Any) -> Any:
+    """Add --dask."""
+    return click.option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Work on a Dask cluster: tcp://HOST:PORT, or local:N for N workers on this machine.",
+    )(command)
+
+
+def inputs_of(
+    names: Sequence[str], open_one: Callable[[str], Outputs], look: Callable[[str, Outputs], None]
+) -> list[Input]:
+    """Open each input once, and again later where it is too large to be kept."""
+    from functools import partial
+
+    from ood_toolkit.io import file_stamp
+    from ood_toolkit.scoring import Input
+    from ood_toolkit.streamed import as_streamed
+
+    found = []
+    kept = 0
+    for name in names:
+        record = open_one(name)
+        look(name, record)
+        source = Input.of(name, record, partial(open_one, name))
+        size = source.rows * source.row_bytes
+        streamed = as_streamed(record.logits) or as_streamed(record.features)
+        once = "bytes" not in file_stamp(name)  # a pipe
+        if streamed is not None or once or kept + size <= _KEPT:
+            kept += 0 if streamed is not None else size
+            source = Input.of(name, record, partial(_same, record))
+        found.append(source)
+    return found
+
+
+def _same(record: Outputs) -> Outputs:
+    return record
+
+
+def made_of(
+    inputs: Sequence[Input],
+    scorers: Mapping[str, Scorer],
+    given: Sequence[str],
+    members: Sequence[str],
+    files: FileOptions,
+) -> dict[str, Any]:
+    """All that the scores depend on, JSON-ready; `given` are detector and policy files."""
+    from ood_toolkit.detectors.base import FittedScorer
+    from ood_toolkit.detectors.persistence import scorer_facts
+    from ood_toolkit.io import file_digest, file_stamp
+
+    return {
+        "inputs": [{**file_stamp(x.name), "rows": x.rows} for x in inputs],
+        "members": [file_stamp(name) for name in members],
+        "methods": {n: scorer_facts(s) for n, s in scorers.items() if isinstance(s, FittedScorer)},
+        "detectors": {name: file_digest(name) for name in given},
+        "head": file_digest(files.head) if files.head else "",
+        "reading": {"keys": dict(files.keys), "as": files.as_, "dtype": files.dtype},
+    }
+
+
+def run_job(
+    job: ScoreJob,
+    output: str,
+    format_: str | None,
+    files: FileOptions,
+    *,
+    resume: bool,
+    force: bool,
+    step: Any,
+) -> list[int]:
+    """Score into a file or to standard output; the parts that had to be made again."""
+    import sys
+
+    from ood_toolkit.io import default_memory, score_format
+    from ood_toolkit.io.score_writer import save_tables, write_text
+    from ood_toolkit.scoring import score_to_file
+    from ood_toolkit.streamed import Memory
+
+    chosen = score_format(output, format_)
+    if output == "-" and (resume or force):
+        raise click.UsageError("--resume and --force belong to a file: give the scores one with -o")
+    if job.small(Memory(files.memory or default_memory()).room()):
+        tables: list[dict[str, Array]] = []
+        for part in job.plan():
+            tables.append(job.table(part))
+            step(job.inputs[part.source].name)
+        save_tables(tables, output, chosen)
+        return []
+    if output == "-":
+        write_text(job.tables(), chosen, sys.stdout)
+        sys.stdout.flush()
+        return []
+    return score_to_file(
+        job,
+        output,
+        chosen,
+        resume=resume,
+        force=force,
+        done=lambda part: step(job.inputs[part.source].name),
+    )
+
+
+def run_on_cluster(
+    address: str,
+    job: ScoreJob,
+    wanted: Wanted,
+    output: str,
+    format_: str | None,
+    *,
+    resume: bool,
+    force: bool,
+    step: Any,
+) -> Outcome:
+    """Score into a file on a Dask cluster."""
+    from ood_toolkit.distributed import connected, score_to_file
+    from ood_toolkit.io import score_format
+
+    if output == "-":
+        raise click.UsageError("--dask writes parts beside a file: give the scores one with -o")
+    chosen = score_format(output, format_)
+    with connected(address) as client:
+        return score_to_file(
+            client,
+            job,
+            wanted,
+            output,
+            chosen,
+            resume=resume,
+            force=force,
+            done=lambda part: step(job.inputs[part.source].name),
+        )
+
+
+def report_failed(outcome: Outcome, job: ScoreJob, output: str) -> None:
+    """Name the parts that are missing and end with status 4."""
+    for part, reason in outcome.failed.items():
+        name = job.inputs[part.source].name
+        rows = f"rows {part.start} to {part.stop - 1}"
+        click.echo(f"Error: {name}: part {part.number}: {rows}: {reason}", err=True)
+    kept = len(job.plan()) - len(outcome.failed)
+    click.echo(
+        f"{output} is not written: {kept} of {len(job.plan())} parts are kept beside it; "
+        "repeat the command with --resume once the cause is mended",
+        err=True,
+    )
+    click.get_current_context().exit(4)

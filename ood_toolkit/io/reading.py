@@ -1,0 +1,69 @@
+"""How a file is read, as a value: what a command was told, or a task on another machine needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ood_toolkit.errors import DataError, InputError
+from ood_toolkit.io.load import load
+from ood_toolkit.outputs import Head, Outputs
+
+__all__ = ["Reading", "with_head"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The options of `load`, kept for files that are opened later.
+
+    Parameters
+    ----------
+    head : str, optional
+        File with the last layer; wins over one in the file itself.
+    keys, as_, dtype, max_bytes, memory
+        As for `load`.
+    """
+
+    head: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    as_: Literal["logits", "features"] = "logits"
+    dtype: str | None = None
+    max_bytes: int | None = None
+    memory: int | None = None
+
+    def load(
+        self,
+        path: str,
+        *,
+        labels: bool | Literal["lenient"] = True,
+        otherwise: Head | None = None,
+    ) -> Outputs:
+        """Read one record; `otherwise` is the head of one that has none.
+
+        Raises
+        ------
+        DataError
+            As `load` does, and if the other head does not fit.
+        """
+        record = load(
+            path,
+            head=self.head,
+            keys=self.keys,
+            as_=self.as_,
+            labels=labels,
+            dtype=self.dtype,
+            max_bytes=self.max_bytes,
+            memory=self.memory,
+        )
+        return with_head(record, path, otherwise)
+
+
+def with_head(record: Outputs, path: str, head: Head | None) -> Outputs:
+    """The record with a head where it has none of its own."""
+    if record.head is not None or head is None:
+        return record
+    try:
+        return replace(record, head=head)
+    except InputError as reason:
+        raise DataError(path, "", f"{reason}; the head is another input's") from None

@@ -1,0 +1,1 @@
+"""The eighty rows of bad inputs, as the command line meets them."""
