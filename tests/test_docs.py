@@ -19,7 +19,7 @@ from numpydoc.validate import validate
 
 import ood_toolkit
 from docs.generate import derived
-from docs.readme_output import agree, console_output, python_failures
+from docs.readme_output import FILES, agree, console_output, python_failures
 from docs.reference_pages import constant_docstring, is_data, public_modules, public_objects
 from ood_toolkit.detectors import registered
 from ood_toolkit.errors import ToolkitError
@@ -199,6 +199,12 @@ def test_the_readme_shell_sessions(workplace: Path) -> None:
         assert agree(said, printed), f"$ {command}\n{said}"
         sessions += 1
     assert sessions >= 6
+
+
+def test_the_readme_has_a_benchmark_of_five_lines() -> None:
+    ((name, content),) = FILES.findall(README)
+    assert f"benchmark {name}" in README
+    assert content.count("\n") == 5
 
 
 def test_the_readme_python_sessions(workplace: Path) -> None:

@@ -17,14 +17,16 @@ LONGEST = 300
 # and everything on a lower floor, but no neighbour.
 FLOORS = (
     ("errors",),
+    ("streamed",),
     ("kernels", "parameters"),
     ("outputs",),
     ("protocols", "chunks"),
+    ("bounded",),
     ("metrics", "io", "neighbors"),
     ("shaping", "datasets"),
     ("calibration",),
     ("detectors",),
-    ("decision", "evaluation", "graph"),
+    ("decision", "evaluation", "graph", "report", "scoring"),
     ("models", "distributed", "sklearn"),
     ("api", "__init__"),
     ("cli",),
@@ -39,12 +41,23 @@ LATE = {
     "h5py": ("io/",),
     "zarr": ("io/",),
     "sklearn": ("detectors/", "datasets/", "calibration/", "sklearn"),
-    "scipy": ("detectors/", "metrics/", "calibration/", "decision/", "evaluation/", "graph"),
-    "matplotlib": ("evaluation/",),
+    "scipy": (
+        "detectors/",
+        "metrics/",
+        "datasets/",
+        "calibration/",
+        "decision/",
+        "evaluation/",
+        "graph",
+    ),
+    "matplotlib": ("report/",),
+    "jinja2": ("report/",),
+    "markupsafe": ("report/",),
     "faiss": ("neighbors/",),
     "onnx": ("models/",),
     "onnxruntime": ("models/",),
     "dask": ("distributed",),
+    "pooch": ("datasets/",),
 }
 ADAPTERS = {"sklearn": "sklearn"}  # modules that nothing else imports, and what they adapt to
 COMPILERS = ("numba", "llvmlite")

@@ -1,7 +1,8 @@
 """Class sums and scatter matrices, accumulated block by block in float64.
 
 One pass over the rows, memory O(D^2 + C D).  Blocks are added in index order, so the
-result depends on neither thread count nor how the rows are stored.
+result depends on neither thread count nor how the rows are stored; sums of groups of blocks
+merge, so that other machines can make them.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ class Moments:
         self.counts += np.bincount(labels, minlength=len(self.counts))
         _add_by_class(centred, labels, self.sums)
         self.scatter += scatter
+
+    def merge(self, other: Moments) -> None:
+        """Add the sums of other rows about the same origin."""
+        self.counts += other.counts
+        self.sums += other.sums
+        self.scatter += other.scatter
 
     @property
     def rows(self) -> float:
