@@ -10,7 +10,7 @@ import numpy as np
 
 import ood_toolkit as ood
 from benchmarks.energy import LEAST, Floats, logits
-from benchmarks.limits import one_read
+from benchmarks.limits import one_read, read_and_write
 from benchmarks.peers import MISSING, library
 from benchmarks.results import Case
 from benchmarks.timing import interleaved
@@ -39,6 +39,7 @@ def cases(scale: str, rounds: int) -> Iterator[Case]:
         z = logits(scale, classes)
         calls = {
             "one read": one_read(z),
+            "one read, nine written": read_and_write(z, len(NINE)),
             "ours, nine": lambda z=z: ood.score(z, NINE),
             "ours, ten": lambda z=z: ood.score(z, TEN),
         }

@@ -21,7 +21,7 @@ import numpy as np
 
 import ood_toolkit as ood
 
-__all__ = ["PEAKS_KNOWN", "head_record", "measured"]
+__all__ = ["PEAKS_KNOWN", "head_record", "measured", "peak_of_command"]
 
 STATUS = Path("/proc/self/status")
 PEAKS_KNOWN = Path("/proc/self/clear_refs").exists()
@@ -37,6 +37,31 @@ def measured(task: str, *arguments: object) -> dict[str, float]:
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     readings: dict[str, float] = json.loads(done.stdout)
     return readings
+
+
+# In a process of its own, since a child's peak begins with what its parent takes.
+_WATCH = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([status, usage.ru_maxrss]))
+"""
+
+
+def peak_of_command(command: list[str]) -> float:
+    """The most memory that a command takes, in MB of 10^6 bytes, with all that it maps.
+
+    Raises
+    ------
+    RuntimeError
+        If the command fails.
+    """
+    watched = [sys.executable, "-c", _WATCH, *command]
+    done = subprocess.run(watched, check=True, stdout=subprocess.PIPE, text=True)
+    status, kibibytes = json.loads(done.stdout)
+    if status:
+        raise RuntimeError(f"{' '.join(command)} failed")
+    return float(kibibytes) * 1024 / 1e6
 
 
 def head_record(rows: int, dims: int, classes: int) -> ood.Outputs:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ood_toolkit import detectors as _detectors
 from ood_toolkit.detectors.catalogue import make_detector, method_of, registered
-from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
-from ood_toolkit.errors import BadParameter, InputError, ToolkitError
+from ood_toolkit.detectors.planner import (
+    FEW_ROWS,
+    fit_method,
+    prepared,
+    score_few,
+    score_together,
+    scorer_of_name,
+)
+from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.evaluation import (
+    Cache,
     Convention,
-    ErrorReport,
     Evaluation,
+    FittedOn,
     Harness,
-    MethodNote,
+    Input,
+    NoCache,
+    Reported,
     Tuning,
-    error_report,
+    evaluate_errors,
+    run_record,
     split_group,
 )
 from ood_toolkit.outputs import Array, Outputs
@@ -114,9 +127,17 @@ def score(
     """
     record = x if isinstance(x, Outputs) else Outputs(logits=x)
     listed = [methods] if isinstance(methods, str) or not isinstance(methods, Sequence) else methods
+    names = tuple(item for item in listed if isinstance(item, str))
+    if len(names) == len(listed) and record.logits is not None and len(record) <= FEW_ROWS:
+        at_once = prepared(names)
+        if at_once is not None:
+            return score_few(record, at_once)
     scorers: dict[str, Scorer] = {}
     for item in listed:
-        if not isinstance(item, str) and isinstance(item, Scorer):
+        ready = scorer_of_name(item) if isinstance(item, str) else None
+        if ready is not None:
+            scorers[ready.name] = ready
+        elif not isinstance(item, str) and isinstance(item, Scorer):
             scorers[_name(item)] = item
         else:
             made = make_detector(item) if isinstance(item, str) else item
@@ -141,6 +162,11 @@ def evaluate(
     groups: Mapping[str, str] | None = None,
     skip_unmet: bool | None = None,
     tune: str | Outputs = "none",
+    shifted: Mapping[str, Outputs] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    compare: bool = True,
+    pictures: bool = False,
+    memory: int | None = None,
     progress: Callable[[str], None] = lambda label: None,
 ) -> Evaluation:
     """How well detectors tell in-distribution rows from out-of-distribution ones.
@@ -166,7 +192,7 @@ def evaluate(
     id_subset : "all" or "correct"
         Whether misclassified in-distribution rows count.
     bootstrap, seed : int
-        Resamples behind the interval of the FPR, 0 for none; and their seed.
+        Resamples behind the intervals of FPR and AUPR, 0 for none; and their seed.
     id_name, groups : str, and mapping of str to str, optional
         Name of the in-distribution set; group of each other set, instead of its prefix.
     skip_unmet : bool, optional
@@ -175,19 +201,31 @@ def evaluate(
     tune : "none", "id" or Outputs
         Which rows choose hyper-parameters: none, in-distribution ones, or these outliers;
         `ood_toolkit.tune` says how.
+    shifted : mapping of str to Outputs, optional
+        Sets of the same classes under a shift of the inputs, which count as in-distribution:
+        the full spectrum of OpenOOD.
+    cache : path-like, optional
+        Folder where scores are kept, so that a later run computes only what changed, and one
+        that was killed goes on where it was.
+    compare : bool
+        Whether every two methods are tested against each other.
+    pictures : bool
+        Whether histograms, curves and extreme rows are collected for a report.
+    memory : int, optional
+        Bytes that ranking and comparing methods may take; by default half of what is free.
     progress : callable, optional
         Called with a label after each step.
 
     Returns
     -------
     Evaluation
-        `.results`, `.means()`, `.to_json()`.
+        `.results`, `.means()`, `.to_json()`, `.table()`, `.plot()`; shown as a table.
 
     Raises
     ------
     InputError
-        If a set is empty, a row holds NaN, a rule does not exist, or rows that parameters are
-        tuned on are among those that are reported.
+        If a set is empty, a row holds NaN, a rule does not exist, or rows that methods are
+        fitted or tuned on are among those that are reported.
 
     Examples
     --------
@@ -210,85 +248,35 @@ def evaluate(
     short, found = split_group(list(ood))
     if groups is not None:
         found = {name: groups.get(name, "") for name in ood}
+    inside, named = shifted or {}, {short[name]: x for name, x in ood.items()}
+    tuning = Tuning("ood", tune) if isinstance(tune, Outputs) else Tuning(tune)
     harness = Harness(
-        id,
-        {short[name]: x for name, x in ood.items()},
-        {short[name]: group for name, group in found.items()},
-        train,
-        id_val,
+        Reported(
+            id, named, {short[key]: group for key, group in found.items()}, inside, id_name or "id"
+        ),
+        FittedOn(train, id_val, tuning.outliers),
         Convention(tpr, fpr_rule, aupr, id_subset),
         bootstrap,
         seed,
-        id_name or "id",
+        tuning,
+        NoCache() if cache is None else Cache(cache),
+        compare,
+        pictures,
+        memory,
         progress,
-        Tuning("ood", tune) if isinstance(tune, Outputs) else Tuning(tune),
     )
-    return harness.run(
+    result = harness.run(
         {method_of(d).name: d for d in made},
         skip_unmet=everything if skip_unmet is None else skip_unmet,
     )
-
-
-def evaluate_errors(
-    methods: str | Sequence[str | Detector],
-    x: Outputs,
-    *,
-    train: Outputs | None = None,
-    id_val: Outputs | None = None,
-    skip_unmet: bool = False,
-    progress: Callable[[str], None] = lambda label: None,
-) -> ErrorReport:
-    """How well scores tell the classifier's right predictions from its wrong ones.
-
-    Parameters
-    ----------
-    methods : str or sequence of str or detectors
-        What to score with.
-    x : Outputs
-        With logits and the label of every row.
-    train, id_val : Outputs, optional
-        What methods are fitted on.
-    skip_unmet : bool
-        Whether a method whose needs are not met is skipped rather than failed.
-    progress : callable, optional
-        Called with a label after each method.
-
-    Returns
-    -------
-    ErrorReport
-        Accuracy, NLL, Brier and ECE of the classifier; AUROC, AUPR, AURC, E-AURC and risk
-        at coverage of each method.
-
-    Raises
-    ------
-    InputError
-        If labels are missing or unknown, or a row holds NaN.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ood_toolkit as ood
-    >>> x = ood.Outputs(logits=np.array([[3.0, 0.0], [0.0, 2.0], [0.5, 0.0]]), labels=[0, 1, 1])
-    >>> evaluate_errors("msp", x).results[0].auroc
-    1.0
-    """
-    listed = [methods] if isinstance(methods, str) else methods
-    scores: dict[str, Array] = {}
-    skipped: list[MethodNote] = []
-    failed: list[MethodNote] = []
-    for item in listed:
-        made = make_detector(item) if isinstance(item, str) else item
-        row = method_of(made)
-        reason = unmet_needs(row, x, train)
-        if reason:
-            (skipped if skip_unmet else failed).append(MethodNote(row.name, reason))
-        else:
-            try:
-                scores |= score_together(x, {row.name: fit_method(made, train, id_val)})
-            except ToolkitError as error:
-                failed.append(MethodNote(row.name, str(error)))
-        progress(row.name)
-    return error_report(x, scores, tuple(skipped), tuple(failed))
+    sets: list[tuple[str, str, Outputs | None]] = [
+        ("id", "", id),
+        *(("shifted", key, x) for key, x in inside.items()),
+    ]
+    sets += [("ood", key, x) for key, x in named.items()]
+    sets += [("train", "", train), ("id_val", "", id_val), ("tune", "", tuning.outliers)]
+    inputs = [Input(role, key, len(x), x.source) for role, key, x in sets if x is not None]
+    return replace(result, run=run_record(inputs, choices={"bootstrap": bootstrap, "seed": seed}))
 
 
 def _name(scorer: Scorer) -> str:

@@ -7,8 +7,13 @@ import pytest
 
 import ood_toolkit as ood
 from ood_toolkit.detectors import make_detector
-from ood_toolkit.detectors.planner import fit_method, score_together, scores_and_statistics
-from ood_toolkit.errors import InputError
+from ood_toolkit.detectors.planner import (
+    fit_method,
+    prepared,
+    score_together,
+    scores_and_statistics,
+)
+from ood_toolkit.errors import InputError, UnknownName
 from ood_toolkit.kernels import rows
 from ood_toolkit.kernels.statistics import ENTROPY, PREDICTION
 
@@ -69,3 +74,25 @@ def test_statistics_without_scorers(record) -> None:
     scores, found = scores_and_statistics(record, {}, (PREDICTION,))
     assert scores == {}
     np.testing.assert_array_equal(found[PREDICTION], record.logits.argmax(axis=1))
+
+
+def test_a_few_rows_take_the_short_way_and_score_alike(record) -> None:
+    names = ("energy", "msp", "margin", "gen", "msp_kl")
+    few = ood.Outputs(logits=record.logits[:5])
+    many = ood.score(ood.Outputs(logits=record.logits), names)
+    for asked in (names, list(names), *names):
+        for name, values in ood.score(few, asked).items():
+            np.testing.assert_array_equal(values, many[name][:5], err_msg=name)
+    assert list(ood.score(few.logits, names)) == list(names)
+    assert ood.score(few, []) == {}
+
+
+def test_the_short_way_is_for_methods_of_logits_that_learn_nothing() -> None:
+    assert prepared(("energy", "msp")) is prepared(("energy", "msp"))
+    assert prepared(()) is prepared(("energy", "knn")) is prepared(("react+energy",)) is None
+    with pytest.raises(UnknownName, match="did you mean"):
+        prepared(("enrgy",))
+    with pytest.raises(InputError, match="row 1 holds NaN"):
+        ood.score(np.array([[1.0, 2.0], [np.nan, 0.0]]), "energy")
+    with pytest.raises(InputError, match="energy needs logits"):
+        ood.score(ood.Outputs(features=np.ones((3, 2))), "energy")

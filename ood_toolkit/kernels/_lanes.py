@@ -14,6 +14,7 @@ from ood_toolkit.kernels._simd import LANES, MASK, Definition, call_llvm, llvm_t
 __all__ = [
     "count_bits",
     "first_bit",
+    "first_lane",
     "huge_lanes",
     "lane_bits",
     "lanes_from",
@@ -45,6 +46,16 @@ def largest_lane(typing: Any, x: Any) -> Definition:
     def generate(context: Any, b: Any, sig: Any, values: Any) -> Any:
         compare = b.fcmp_ordered if isinstance(x.element, types.Float) else b.icmp_signed
         return _folded(b, values[0], lambda u, v: b.select(compare(">", u, v), u, v))
+
+    return x.element(x), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def first_lane(typing: Any, x: Any) -> Definition:
+    """Lane 0."""
+
+    def generate(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        return builder.extract_element(values[0], ir.Constant(_I32, 0))
 
     return x.element(x), generate
 

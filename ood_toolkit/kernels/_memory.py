@@ -25,6 +25,7 @@ __all__ = [
     "load",
     "offset",
     "pointer",
+    "prefetch",
     "room",
     "store",
     "store_selected",
@@ -115,6 +116,21 @@ def load(typing: Any, base: Any, index: Any) -> Definition:
     """Sixteen numbers from `index` on, widened to float32 where they are shorter."""
     code = lambda context, builder, sig, values: _read(builder, base, values[0], values[1], LANES)  # noqa: E731
     return base.vector(base, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing: Any, base: Any, index: Any) -> Definition:
+    """Fetch the number at `index` and its neighbours towards the processor; any place will do."""
+    size = _STORED[base.stored][1]
+
+    def generate(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        place = _moved(builder, values[0], values[1], size)
+        place = builder.inttoptr(place, ir.IntType(8).as_pointer())
+        how = [ir.Constant(_I32, number) for number in (0, 3, 1)]  # to read, to keep, data
+        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), place, *how)
+        return context.get_dummy_value()
+
+    return types.void(base, types.intp), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

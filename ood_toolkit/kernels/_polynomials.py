@@ -11,7 +11,7 @@ from numba.extending import overload
 from ood_toolkit.kernels._lanewise import fma, polynomial
 from ood_toolkit.kernels._simd import FLOAT32
 
-__all__ = ["LN2_HIGH", "LN2_LOW", "constants", "ln2", "log_mantissa", "two_to"]
+__all__ = ["GROWTH", "LN2_HIGH", "LN2_LOW", "constants", "ln2", "log_mantissa", "two_to"]
 
 # ln 2 in two parts; the first is so short that whole multiples of it up to 2^20 are exact.
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fefp-1"), float.fromhex("0x1.473de6af278edp-34")
@@ -40,6 +40,8 @@ _TWO_TO_DOUBLE = _numbers(
     "0x1.e63d85612b481p-28",
     "0x1.f0bd61a64e3b1p-32",
 )
+GROWTH = _TWO_TO_DOUBLE[1:]
+"""Coefficients of (2^f - 1) / f in float64."""
 # (ln(1 + z) - z + z^2 / 2) / z^3 on sqrt(1/2) <= 1 + z <= sqrt(2):
 _LOG_SINGLE = _numbers(
     "0x1.555548p-2",

@@ -26,7 +26,7 @@ from ood_toolkit.kernels._lanewise import (
     spread,
     widen,
 )
-from ood_toolkit.kernels._memory import columns, load, offset, pointer, room, store, zeros
+from ood_toolkit.kernels._memory import columns, load, offset, pointer, prefetch, room, store, zeros
 from ood_toolkit.kernels._polynomials import constants, two_to
 from ood_toolkit.kernels._results import first_of, list_odd, put
 from ood_toolkit.kernels._simd import LANES
@@ -38,6 +38,8 @@ __all__ = ["DEPTH", "FARTHEST", "Scale", "energy_rows", "term"]
 HEADROOM = 64  # the largest term of a row is near 2^64, far above what is clamped
 DEPTH = 125  # smaller terms than 2^-125 are clamped, so that all are normal floats
 WINDOW = 30  # powers of two that a row's largest term may lie off the anchor's
+AHEAD = 1024  # logits that are fetched before they are needed,
+LONG = 8192  # but not in rows so long that the processor itself does
 ANCHORS = 512  # where in a kernel's scratch the anchors lie
 FARTHEST = 2.0**20  # largest |z log2(e) / T| of which n and f can be told apart
 
@@ -148,6 +150,9 @@ def _read_row(
     total, lost, odd = zero, zero, as_bits(zero)
     at = 0
     for _ in range(classes // 64):
+        if classes < LONG:
+            for near in range(AHEAD, AHEAD + 64, 16):
+                prefetch(row, at + near)
         x0, x1, x2, x3 = load(row, at), load(row, at + 16), load(row, at + 32), load(row, at + 48)
         top = larger(larger(x0, x1), larger(larger(x2, x3), top))
         e0, f0 = term(x0, scale, shift, least)
@@ -159,6 +164,7 @@ def _read_row(
         at += 64
     few = zero
     while at <= classes - LANES:
+        prefetch(row, at + AHEAD)
         x = load(row, at)
         top = larger(x, top)
         e, f = term(x, scale, shift, least)

@@ -19,7 +19,16 @@ from ood_toolkit.kernels._lanewise import (
     spread,
     widen,
 )
-from ood_toolkit.kernels._memory import columns, load, offset, pointer, room, store, zeros
+from ood_toolkit.kernels._memory import (
+    columns,
+    load,
+    offset,
+    pointer,
+    prefetch,
+    room,
+    store,
+    zeros,
+)
 from ood_toolkit.kernels._polynomials import constants
 from ood_toolkit.kernels._results import list_odd, put, put_whole
 from ood_toolkit.kernels._simd import LANES
@@ -72,7 +81,10 @@ def energy_few(
 def spread_classes(rows: Any, classes: int, block: Any) -> Any:
     """Sixteen rows -> a vector a class in `block`; the largest logit of each row."""
     top = spread(-np.inf, zeros(rows))
+    following = LANES * classes
     for c in range(0, classes, 4):
+        for near in range(following + LANES * c, following + LANES * (c + 4), LANES):
+            prefetch(rows, near)
         c = min(c, classes - 4)
         z0, z1, z2, z3 = columns(rows, c, classes)
         top = larger(larger(z0, z1), larger(larger(z2, z3), top))

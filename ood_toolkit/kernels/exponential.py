@@ -11,8 +11,17 @@ from __future__ import annotations
 from typing import Any
 
 from ood_toolkit.kernels._jit import inline_kernel
-from ood_toolkit.kernels._lanewise import add_exponent, exponent, fma, larger, mantissa, smaller
+from ood_toolkit.kernels._lanewise import (
+    add_exponent,
+    exponent,
+    fma,
+    larger,
+    mantissa,
+    polynomial,
+    smaller,
+)
 from ood_toolkit.kernels._polynomials import (
+    GROWTH,
     LN2_HIGH,
     LN2_LOW,
     constants,
@@ -21,7 +30,7 @@ from ood_toolkit.kernels._polynomials import (
     two_to,
 )
 
-__all__ = ["exp", "exp_below_one", "log", "log1p", "reduced"]
+__all__ = ["exp", "exp_below_one", "log", "log1p", "minus_expm1", "reduced"]
 
 
 @inline_kernel
@@ -51,6 +60,17 @@ def exp_below_one(x: Any) -> Any:
     x = larger(one * -86.0, x)
     shifted, f = reduced(x, high, shift)
     return add_exponent(two_to(fma(x, low, f)), shifted)
+
+
+@inline_kernel
+def minus_expm1(x: Any) -> Any:
+    """1 - e^x of float64 x <= 0, good also where that is small."""
+    shift, high, low, _half, one, _least, _most = constants(x)
+    x = larger(-40.0, x)
+    shifted, f = reduced(x, high, shift)
+    f = fma(x, low, f)
+    power = add_exponent(one, shifted)
+    return (1.0 - power) - power * (f * polynomial(f, GROWTH))
 
 
 @inline_kernel

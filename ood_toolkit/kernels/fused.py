@@ -16,6 +16,7 @@ from ood_toolkit.kernels._lanewise import larger, narrow, widen
 from ood_toolkit.kernels._memory import load, offset, pointer, room, store, zeros
 from ood_toolkit.kernels._results import SCRATCH, first_of, list_odd, put, put_whole
 from ood_toolkit.kernels._simd import LANES
+from ood_toolkit.kernels.exponential import minus_expm1
 from ood_toolkit.kernels.request import Request, Results
 from ood_toolkit.kernels.row_steps import (
     AT_TOP,
@@ -46,7 +47,7 @@ from ood_toolkit.kernels.softmax_sums import (
     log_of_sum,
     shares,
 )
-from ood_toolkit.kernels.top_terms import added_by_largest
+from ood_toolkit.kernels.top_terms import added_by_largest, added_by_second
 
 __all__ = ["fused_rows", "terms_needed"]
 
@@ -138,6 +139,8 @@ def fused_rows(
             put(tail, floats, wanted.floats[2], group)
             put(entropy, floats, wanted.floats[3], group)
             put(impurity, floats, wanted.floats[4], group)
+            if wanted.floats[6] >= 0:
+                put((1.0 - tail) * minus_expm1(gap), floats, wanted.floats[6], group)
             if wanted.floats[5] >= 0:
                 for j in range(count):
                     row_terms = offset(terms, j * stride)
@@ -169,7 +172,9 @@ def fused_rows(
                             row, classes, scratch[SECOND + j], q, gamma, most, floor, kept
                         )
                 scratch[FLOOR + k] = floor
-                gen = generalized(gap, excess, total, unit, load(place, MADE), gamma)
+                q_of = narrow(weight * unit, zeros(z))
+                added = narrow(load(place, MADE), q_of) - added_by_second(q_of, gamma)
+                gen = generalized(gap, excess, total, unit, widen(added), gamma)
                 put(gen, floats, wanted.gen[k], group)
         listed = list_odd(strange, odd, listed, group)
     return listed

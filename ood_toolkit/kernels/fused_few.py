@@ -29,6 +29,7 @@ from ood_toolkit.kernels._results import list_odd, put, put_whole
 from ood_toolkit.kernels._simd import LANES
 from ood_toolkit.kernels.energy import FARTHEST
 from ood_toolkit.kernels.energy_few import first_class, spread_classes
+from ood_toolkit.kernels.exponential import minus_expm1
 from ood_toolkit.kernels.readable import COLLAPSE
 from ood_toolkit.kernels.request import Request, Results
 from ood_toolkit.kernels.softmax_sums import (
@@ -43,9 +44,15 @@ from ood_toolkit.kernels.softmax_sums import (
     terms_of,
     unit_of,
 )
-from ood_toolkit.kernels.top_terms import added_by_largest_few
+from ood_toolkit.kernels.top_terms import added_by_largest_few, added_by_second
 
-__all__ = ["fused_few"]
+__all__ = ["FEW_FUSED", "fused_few"]
+
+FEW_FUSED = 112
+"""Up to so many classes a lane a row is faster.
+
+Beyond `FEW`, where that is not so of log-sum-exp, the kernel for that adds it.
+"""
 
 
 @exact_kernel
@@ -112,6 +119,8 @@ def fused_few(
             put(tail, floats, wanted.floats[2], group)
             put(entropy, floats, wanted.floats[3], group)
             put(impurity, floats, wanted.floats[4], group)
+            if wanted.floats[6] >= 0:
+                put((1.0 - tail) * minus_expm1(gap), floats, wanted.floats[6], group)
             if wanted.floats[5] >= 0:
                 uniform = 1.0 / widen(live)
                 over = _over(terms, classes, narrow(weight, unit), narrow(uniform, unit))
@@ -126,6 +135,7 @@ def fused_few(
                 gamma, most = wanted.gen_gamma[k], wanted.gen_top[k]
                 scale, q = narrow(weight, unit), narrow(weight * unit_d, unit)
                 added = added_by_largest_few(block, terms, classes, second, scale, q, gamma, most)
+                added = added - added_by_second(q, gamma)
                 gen = generalized(gap, excess, widen(total), unit_d, widen(added), gamma)
                 put(gen, floats, wanted.gen[k], group)
         listed = list_odd(~usable, odd, listed, group)

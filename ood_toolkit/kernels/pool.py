@@ -36,13 +36,19 @@ def share_out(work: Callable[[int, int], None], rows: int, step: int, threads: i
     blocks = -(-rows // step)
     threads = min(threads, blocks)
     following = itertools.count()  # handing out a number is atomic
-    held = [work]  # emptied at the end: a busy pool keeps what was submitted for a while
+    # Emptied after an error, and at the end: a busy pool keeps what was submitted for a while.
+    held = [work]
 
     def run() -> None:
         for block in following:
-            if block >= blocks or not held:
+            mine = held[:1]
+            if block >= blocks or not mine:
                 return
-            held[0](block * step, min(rows, (block + 1) * step))
+            try:
+                mine[0](block * step, min(rows, (block + 1) * step))
+            except BaseException:
+                held.clear()  # whoever is next begins nothing
+                raise
 
     if threads <= 1:
         run()

@@ -60,7 +60,7 @@ def readable_row(z: Floats, i: int, wanted: Request, results: Results) -> bool:
         if wanted.excess[k] >= 0:
             results.floats[wanted.excess[k], i] = beyond
     if (
-        max(floats[2], floats[3], floats[4], floats[5]) >= 0
+        max(floats[2], floats[3], floats[4], floats[5], floats[6]) >= 0
         or wanted.gen.size > 0
         or wanted.prior.size > 0
     ):
@@ -136,6 +136,8 @@ def _softmax_sums(
         results.floats[floats[4], i] = impurity
     if floats[5] >= 0:
         results.floats[floats[5], i] = distance
+    if floats[6] >= 0:
+        results.floats[floats[6], i] = -math.expm1(second - z[at]) / total
     for k in range(wanted.prior.size):
         results.floats[wanted.prior[k], i] = _divergence(z, at, log_total, wanted.log_prior[k])
     for k in range(wanted.gen.size):

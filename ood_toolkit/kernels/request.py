@@ -15,6 +15,7 @@ from ood_toolkit.kernels.statistics import (
     ENTROPY,
     IMPURITY,
     LARGEST,
+    LEAD,
     NONUNIFORMITY,
     PREDICTION,
     SATURATED,
@@ -26,7 +27,7 @@ from ood_toolkit.kernels.statistics import (
 
 __all__ = ["FLOATS", "INTEGERS", "Request", "Results", "request"]
 
-FLOATS = (LARGEST, SECOND, TAIL, ENTROPY, IMPURITY, NONUNIFORMITY)
+FLOATS = (LARGEST, SECOND, TAIL, ENTROPY, IMPURITY, NONUNIFORMITY, LEAD)
 """Statistics without arguments that are real numbers, in the order of `Request.floats`."""
 INTEGERS = (PREDICTION, CLASSES, SATURATED)
 """Statistics that are whole numbers, in the order of `Request.integers`."""

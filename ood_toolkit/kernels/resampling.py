@@ -13,9 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.kernels._jit import kernel
-from ood_toolkit.kernels.ranking import TieGroups
+from ood_toolkit.kernels.ranking import (
+    TieGroups,
+    average_precision,
+    operating_point,
+    ordered_pairs,
+    trapezoid_precision,
+)
 
-__all__ = ["drawn_groups", "recount", "resampled"]
+__all__ = ["drawn_groups", "recount", "resampled", "resampled_metrics"]
 
 Array = npt.NDArray[Any]
 
@@ -48,6 +54,44 @@ def drawn_groups(groups: TieGroups, state: int) -> Array:
     return np.flatnonzero(np.diff(called, prepend=-1))
 
 
+def resampled_metrics(
+    groups: TieGroups,
+    states: Array,
+    choice: int,
+    ood_positive: bool,
+    wanted: int,
+    share: float,
+    trapezoid: bool,
+    rows: tuple[Array, Array] | None = None,
+) -> Array:
+    """AUROC, FPR, AUPR-in and AUPR-out of a resample a state, all by one call.  (R,) -> (R, 4).
+
+    Parameters
+    ----------
+    groups : TieGroups
+        The curve of all ID and OOD scores.
+    states : (R,) array of uint64
+        As of `resampled`.
+    choice, wanted, share
+        As of `operating_point`; `wanted` counts scores of the positive set.
+    ood_positive : bool
+        Whether the FPR has OOD positive.
+    trapezoid : bool
+        Whether the AUPR is the area under straight lines rather than average precision.
+    rows : two arrays of int, optional
+        Which row each sorted score of either set is of, (N,) and (M,): a state then draws the
+        same rows whatever the scores are.
+    """
+    figures = np.empty((states.size, 4))
+    of_first, of_second = (np.empty(0, np.int64),) * 2 if rows is None else rows
+    with np.errstate(over="ignore"):
+        _measure(
+            *groups, of_first, of_second, states, choice, ood_positive, wanted, share, trapezoid,
+            figures,
+        )  # fmt: skip
+    return figures
+
+
 def recount(groups: TieGroups, first: Array, second: Array) -> TieGroups:
     """Curve of weighted scores, given prefix sums of their weights in sorted order.
 
@@ -74,15 +118,39 @@ def _prefix_sums(groups: TieGroups, state: int) -> tuple[Array, Array]:
 
 @kernel
 def _draw(state: np.uint64, drawn: Array) -> np.uint64:
-    """Draw K of K with replacement: fills (K + 1,) prefix sums of how often each was drawn.
+    """Draw K of K with replacement: fills (K + 1,) prefix sums of how often each was drawn."""
+    times = np.zeros(drawn.size - 1, np.uint8)
+    state = np.uint64(_count(np.uint64(state), times))
+    total = np.int64(0)
+    drawn[0] = 0
+    for i in range(times.size):
+        total += np.int64(times[i])
+        drawn[i + 1] = total
+    return state
+
+
+@kernel
+def _draw_rows(state: np.uint64, rows: Array, drawn: Array) -> np.uint64:
+    """As `_draw`, but it is rows that are drawn, and prefix sums go through them as listed."""
+    times = np.zeros(rows.size, np.uint8)
+    state = np.uint64(_count(np.uint64(state), times))
+    total = np.int64(0)
+    drawn[0] = 0
+    for i in range(rows.size):
+        total += np.int64(times[np.uint64(rows[i])])
+        drawn[i + 1] = total
+    return state
+
+
+@kernel
+def _count(state: np.uint64, times: Array) -> np.uint64:
+    """Draw K of K with replacement: counts in (K,) bytes how often each was drawn.
 
     The numbers are those of SplitMix64 (Steele, Lea & Flood, 2014), made a block at a time
-    so that the compiler can vectorise them.
+    so that the compiler can vectorise them.  Bytes stay near the processor, and suffice: that
+    one score of 256 or more is drawn 256 times has a probability below 1e-500.
     """
-    size = drawn.size - 1
-    # Bytes stay near the processor, and suffice: that one score of 256 or more is drawn 256
-    # times has a probability below 1e-500.
-    times = np.zeros(size, np.uint8)
+    size = times.size
     places = np.empty(_BLOCK, np.int64)
     step = np.uint64(0x9E3779B97F4A7C15)
     scale = size * 2.0**-53
@@ -97,11 +165,6 @@ def _draw(state: np.uint64, drawn: Array) -> np.uint64:
         for i in range(count):
             times[np.uint64(places[i])] += np.uint8(1)
         state += np.uint64(count) * step
-    total = np.int64(0)
-    drawn[0] = 0
-    for i in range(size):
-        total += np.int64(times[i])
-        drawn[i + 1] = total
     return state
 
 
@@ -119,3 +182,44 @@ def _recount(
         before = h + f
         hits[np.uint64(g)], misses[np.uint64(g)] = h, f
     return g + 1
+
+
+@kernel
+def _measure(
+    first: Array,
+    second: Array,
+    of_first: Array,
+    of_second: Array,
+    states: Array,
+    choice: int,
+    ood_positive: bool,
+    wanted: int,
+    share: float,
+    trapezoid: bool,
+    figures: Array,
+) -> None:
+    """(G + 1,) curve, (N,) and (M,) rows or none, (R,) states -> fills (R, 4)."""
+    n, m = np.int64(first[-1]), np.int64(second[-1])
+    drawn_first, drawn_second = np.empty(n + 1, np.int32), np.empty(m + 1, np.int32)
+    all_hits, all_misses = np.empty(first.size, np.int32), np.empty(first.size, np.int32)
+    for r in range(states.size):
+        if of_first.size == 0:
+            _draw(np.uint64(_draw(np.uint64(states[r]), drawn_first)), drawn_second)
+        else:
+            state = np.uint64(_draw_rows(np.uint64(states[r]), of_first, drawn_first))
+            _draw_rows(state, of_second, drawn_second)
+        size = _recount(first, second, drawn_first, drawn_second, all_hits, all_misses)
+        hits, misses = all_hits[:size], all_misses[:size]
+        figures[r, 0] = ordered_pairs(hits, misses) / (2 * n * m)
+        if ood_positive:
+            entry = operating_point(choice, misses[::-1], hits[::-1], wanted, share)
+            figures[r, 1] = (n - hits[size - 1 - entry]) / n
+        else:
+            entry = operating_point(choice, hits, misses, wanted, share)
+            figures[r, 1] = misses[entry] / m
+        if trapezoid:
+            figures[r, 2] = trapezoid_precision(hits, misses, False)
+            figures[r, 3] = trapezoid_precision(misses, hits, True)
+        else:
+            figures[r, 2] = average_precision(hits, misses, False)
+            figures[r, 3] = average_precision(misses, hits, True)

@@ -26,7 +26,7 @@ from ood_toolkit.kernels._lanewise import (
     spread,
     widen,
 )
-from ood_toolkit.kernels._memory import load, store, zeros
+from ood_toolkit.kernels._memory import load, prefetch, store, zeros
 from ood_toolkit.kernels._simd import LANES
 from ood_toolkit.kernels.energy import FARTHEST
 from ood_toolkit.kernels.readable import COLLAPSE
@@ -183,6 +183,8 @@ def _summed_for_all(
     lost0, lost1, lost2, lost3 = total, total, total, total
     full = classes // 64 * 64
     for at in range(0, full, 64):
+        for near in range(at + classes, at + classes + 64, 16):
+            prefetch(row, near)
         e0, w0, d0 = _kept_terms(load(row, at), terms, at, how)
         e1, w1, d1 = _kept_terms(load(row, at + 16), terms, at + 16, how)
         e2, w2, d2 = _kept_terms(load(row, at + 32), terms, at + 32, how)

@@ -11,23 +11,30 @@ import numpy.typing as npt
 
 from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.readable import readable_rows
-from ood_toolkit.kernels.request import Request, Results, request
+from ood_toolkit.kernels.request import INTEGERS, Request, Results, request
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.kernels.vector_rows import VectorPlan, vector_filler, vector_plan
 from ood_toolkit.kernels.vectors import available, widened_half, within_range
+from ood_toolkit.streamed import as_streamed
 
 __all__ = ["BLOCK_ELEMENTS", "row_statistics", "windows_of_statistics"]
 
 BLOCK_ELEMENTS = 1 << 19
 """Logits that a thread takes at a time, and copies where it must."""
 
-PARALLEL_FROM = 1 << 18
-"""So many logits are shared among threads; fewer take longer to hand out than to do."""
+PARALLEL_FROM = 1 << 20
+"""So many logits are shared among threads; fewer take longer to hand out than to do.
+
+`python -m benchmarks.threshold` measures it.
+"""
 
 ROWS_TOGETHER = 16
 
-WINDOW_ROWS, WINDOW_ELEMENTS = 1 << 15, 1 << 23  # whichever is reached first
+WINDOW_ROWS, WINDOW_ELEMENTS = 1 << 15, 1 << 21  # whichever is reached first
+
+STREAMED_ELEMENTS = 1 << 20
+"""The same of rows that are fetched, so few that they are still in the cache when read."""
 
 
 def row_statistics(
@@ -40,7 +47,7 @@ def row_statistics(
     Parameters
     ----------
     logits : (N, C) array of float16, bfloat16, float32 or float64
-        Any memory layout; a memory map is read block by block.
+        Any memory layout; a memory map or a streamed array is read block by block.
     wanted : iterable of Statistic
         What to return.
     threads : int, optional
@@ -67,6 +74,8 @@ def row_statistics(
     (array([0]), array([2.417]), -1)
     """
     n, c = logits.shape
+    if as_streamed(logits) is not None:
+        return _streamed_statistics(logits, tuple(dict.fromkeys(wanted)))
     plan = _planned(tuple(wanted), c, logits.dtype)
     results = Results(np.empty((plan.floats, n)), np.empty((plan.integers, n), np.int64))
     if n == 0:
@@ -97,17 +106,36 @@ def windows_of_statistics(
     n, c = logits.shape
     asked = tuple(dict.fromkeys(wanted))
     bad: list[int] = []
+    streamed = as_streamed(logits)
 
     def work(start: int, stop: int) -> None:
-        rows = row_statistics(logits[start:stop], asked, threads=1)
+        window = logits[start:stop] if streamed is None else streamed.window(start, stop)
+        rows = row_statistics(window, asked, threads=1)
         if rows.first_bad >= 0:
             bad.append(start + rows.first_bad)
         use(slice(start, stop), rows)
 
-    step = max(ROWS_TOGETHER, min(WINDOW_ROWS, WINDOW_ELEMENTS // max(c, 1)))
+    elements = WINDOW_ELEMENTS if streamed is None else STREAMED_ELEMENTS
+    threads = thread_count() if n * c >= PARALLEL_FROM else 1
+    step = max(ROWS_TOGETHER, min(WINDOW_ROWS, elements // max(c, 1), -(-n // threads)))
     step -= step % ROWS_TOGETHER
-    share_out(work, n, step, thread_count() if n * c >= PARALLEL_FROM else 1)
+    if streamed is not None:  # a slice that cuts a grain costs all of it
+        step = max(1, step // streamed.grain) * streamed.grain
+    share_out(work, n, step, threads)
     return min(bad, default=-1)
+
+
+def _streamed_statistics(logits: npt.NDArray[Any], wanted: tuple[Statistic, ...]) -> RowStatistics:
+    """As `row_statistics`, of rows that are fetched window by window."""
+    found: dict[Statistic, npt.NDArray[Any]] = {
+        name: np.empty(len(logits), np.int64 if name in INTEGERS else np.float64) for name in wanted
+    }
+
+    def use(part: slice, rows: RowStatistics) -> None:
+        for name, values in found.items():
+            values[part] = rows[name]
+
+    return RowStatistics(found, windows_of_statistics(logits, wanted, use))
 
 
 class _Plan(NamedTuple):

@@ -8,9 +8,8 @@ Notation: z a row, p = softmax(z), C its number of unmasked classes (those above
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ __all__ = [
     "ENTROPY",
     "IMPURITY",
     "LARGEST",
+    "LEAD",
     "NONUNIFORMITY",
     "PREDICTION",
     "SATURATED",
@@ -34,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Statistic:
+class Statistic(NamedTuple):
     """A quantity of one row: its name, and the numbers that define it."""
 
     name: str
@@ -56,6 +55,8 @@ IMPURITY = Statistic("impurity")
 """1 - sum p^2, summed as sum p (1 - p), so that it keeps its digits when max p is near 1."""
 NONUNIFORMITY = Statistic("nonuniformity")
 """sum |p - 1/C| / 2 over unmasked classes: total variation to uniform."""
+LEAD = Statistic("lead")
+"""max p less the second largest p, which keeps its digits when the two are close."""
 CLASSES = Statistic("classes")
 """C, the number of logits above -inf; int64."""
 SATURATED = Statistic("saturated")

@@ -14,7 +14,7 @@ from ood_toolkit.kernels._simd import LANES
 from ood_toolkit.kernels.energy import energy_rows
 from ood_toolkit.kernels.energy_few import FEW, energy_few
 from ood_toolkit.kernels.fused import fused_rows, terms_needed
-from ood_toolkit.kernels.fused_few import fused_few
+from ood_toolkit.kernels.fused_few import FEW_FUSED, fused_few
 from ood_toolkit.kernels.readable import readable_rows
 from ood_toolkit.kernels.request import Request, Results
 from ood_toolkit.kernels.vectors import KINDS, scale, scales
@@ -28,9 +28,10 @@ _own = threading.local()
 
 
 class Call(NamedTuple):
-    """A kernel, and those of its arguments that do not depend on the logits."""
+    """A kernel, whether it holds a row in a lane, and arguments that the logits do not change."""
 
     kernel: Any
+    few: bool
     constants: Any
     wanted: Any
 
@@ -47,7 +48,7 @@ class VectorPlan(NamedTuple):
     classes : int
         Columns that kernels see, which may be some more than there are.
     few : bool
-        Whether there are so few that kernels hold a row in a lane.
+        Whether there are so few that a kernel holds a row in a lane.
     calls : tuple of Call
         What fills a block.
     energies : tuple of Call
@@ -88,13 +89,16 @@ def cache_folder() -> str | None:
 def vector_plan(wanted: Request, dtype: np.dtype[Any], classes: int) -> VectorPlan:
     """The kernel calls for a request."""
     classes = max(classes, LEAST_CLASSES)
-    few, double = classes <= FEW, dtype == np.float64
-    alone = _only_energy(wanted)
-    energies = _energy_calls(wanted, few, double, alone)
+    double, alone = dtype == np.float64, _only_energy(wanted)
+    energies = _energy_calls(wanted, classes <= FEW, double, alone)
     if alone:
-        return VectorPlan(wanted, dtype, classes, few, energies, ())
-    fused = Call(fused_few if few else fused_rows, scales(double, wanted, classes), wanted)
-    return VectorPlan(wanted, dtype, classes, few, (fused,), energies)
+        return VectorPlan(wanted, dtype, classes, classes <= FEW, energies, ())
+    few, apart = classes <= FEW_FUSED, FEW < classes <= FEW_FUSED
+    asked = wanted._replace(lse=np.full_like(wanted.lse, -1)) if apart else wanted
+    kernel = fused_few if few else fused_rows
+    fused = Call(kernel, few, scales(double, wanted, classes), asked)
+    calls = (fused, *energies) if apart else (fused,)
+    return VectorPlan(wanted, dtype, classes, few, calls, energies)
 
 
 def _only_energy(wanted: Request) -> bool:
@@ -114,7 +118,7 @@ def _energy_calls(wanted: Request, few: bool, double: bool, alone: bool) -> tupl
     calls = []
     for temperature, slot in zip(wanted.temperatures.tolist(), wanted.lse.tolist(), strict=True):
         if slot >= 0:
-            calls.append(Call(kernel, scale(double, temperature), (slot, *others)))
+            calls.append(Call(kernel, few, scale(double, temperature), (slot, *others)))
             others = (-1, -1)
     return tuple(calls)
 
@@ -147,7 +151,7 @@ def _run(
     """Fill rows by a kernel; those that it cannot hold."""
     scratch, odd = _buffers(SCRATCH + terms_needed(plan.classes), stop - start)
     kind, rest = KINDS[plan.dtype], (plan.classes, call.constants, call.wanted, results)
-    if plan.few:
+    if call.few:
         listed = call.kernel(place.address, kind, start, stop, place.end, *rest, scratch, odd)
     else:
         listed = call.kernel(place.address, kind, start, stop, *rest, scratch, odd)
@@ -167,11 +171,13 @@ def _take_energies(
 
 def _in_place(logits: npt.NDArray[Any], plan: VectorPlan) -> Place | None:
     """The logits where they are, if kernels can read them there."""
-    (n, c), flags = logits.shape, logits.flags
-    fits = c == plan.classes and (n >= LANES or not plan.few)
-    if fits and logits.dtype == plan.dtype and flags.c_contiguous and flags.aligned:
-        return Place(logits.ctypes.data, n, logits)
-    return None
+    n, c = logits.shape
+    if c != plan.classes or logits.dtype != plan.dtype or (plan.few and n < LANES):
+        return None
+    flags = logits.flags
+    if not (flags.c_contiguous and flags.aligned):
+        return None
+    return Place(logits.ctypes.data, n, logits)
 
 
 def _copied(logits: npt.NDArray[Any], start: int, stop: int, plan: VectorPlan) -> Place:

@@ -13,6 +13,7 @@ from ood_toolkit.kernels.statistics import (
     ENTROPY,
     IMPURITY,
     LARGEST,
+    LEAD,
     NONUNIFORMITY,
     PREDICTION,
     SATURATED,
@@ -28,7 +29,7 @@ from ood_toolkit.kernels.statistics import (
 from tests.reference.rows_reference import exact_statistic
 
 EXACT = (PREDICTION, LARGEST, SECOND, CLASSES, SATURATED)
-SOFTMAX = (TAIL, ENTROPY, IMPURITY, NONUNIFORMITY)
+SOFTMAX = (TAIL, ENTROPY, IMPURITY, NONUNIFORMITY, LEAD)
 DTYPES = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),

@@ -18,6 +18,7 @@ both = pytest.mark.parametrize("dtype", [SINGLE, DOUBLE], ids=str)
 
 exp = over_vectors(exponential.exp)
 exp_below_one = over_vectors(exponential.exp_below_one)
+minus_expm1 = over_vectors(exponential.minus_expm1)
 log = over_vectors(exponential.log)
 log1p = over_vectors(exponential.log1p)
 
@@ -67,6 +68,14 @@ def test_exp_below_one(dtype: np.dtype) -> None:
     far = exp_below_one(np.array([-87.0, -1e3, -1e30, -np.inf], dtype))
     assert (far > 0.0).all()
     assert (far < 1e-37).all()
+
+
+def test_minus_expm1() -> None:
+    for low in (-60.0, -1.0, -1e-3, -1e-30):
+        x = spread_over(low, 0.0, DOUBLE)
+        assert units_off(minus_expm1(x), exactly(lambda v: -mpmath.expm1(v), x)) <= 3.0
+    edges = minus_expm1(np.array([0.0, -1e3, -np.inf]))
+    np.testing.assert_array_equal(edges, [0.0, 1.0, 1.0])
 
 
 @both

@@ -1,0 +1,51 @@
+"""The simulation behind the intervals' table, in small; and the table is what it found."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import interval_coverage as simulation
+from ood_toolkit.metrics import Ranking
+
+METRICS, CASES, NULLS = simulation.METRICS, simulation.CASES, simulation.NULLS
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_truth_is_what_many_rows_give(case: simulation.Case) -> None:
+    rng = np.random.default_rng(0)
+    many = simulation.Case(case.auroc, 200 * case.n_id, 200 * case.n_ood, case.spread, case.step)
+    ranking = Ranking.of(*many.drawn(rng))
+    truth = case.truth()
+    found = (ranking.auroc(), ranking.fpr_at_tpr(), ranking.aupr_in(), ranking.aupr_out())
+    for metric, value in zip(METRICS, found, strict=True):
+        assert truth[metric] == pytest.approx(value, abs=0.02)
+
+
+def test_intervals_cover() -> None:
+    case, runs = simulation.Case(0.9, 200, 200), 400
+    low, high = simulation.band(0.95, runs)
+    found = simulation.coverage(case, runs)
+    assert all(low <= found[metric] <= high for metric in METRICS), found
+    runs = 2_000
+    low, high = simulation.band(0.95, runs)
+    assert low <= simulation.coverage_of_delong(case, runs) <= high
+
+
+def test_paired_tests_keep_their_level() -> None:
+    runs = 300
+    _, high = simulation.band(0.05, runs)
+    found = simulation.false_alarms(NULLS[1], runs)
+    assert all(share <= high for share in found.values()), found
+
+
+def test_the_page_holds_what_was_found() -> None:
+    held = json.loads(simulation.RESULTS.read_text(encoding="utf-8"))
+    assert set(held["intervals"]) == set(held["delong"]) == {case.name for case in CASES}
+    assert set(held["tests"]) == {null.name for null in NULLS}
+    parts = simulation.page(held["intervals"], held["delong"], held["tests"], simulation.RUNS)
+    page = (simulation.RESULTS.parent / "evaluation.md").read_text(encoding="utf-8")
+    between = page.partition(simulation.BEGIN)[2].partition(simulation.END)[0]
+    assert between.strip() == "\n\n".join(parts)
