@@ -76,8 +76,9 @@ def _steps(dtypes: tuple[str, ...]) -> Iterator[Step]:
     extreme = np.array([[1e30, 0.0, -1e30]])
     yield "rows of extreme logits", partial(ood.score, extreme, "msp")
     for dtype in USUAL:
-        train, test, far = (_record(rng, dtype) for _ in range(3))
-        sets: dict[str, Any] = {"id": test, "ood": {"far": far}, "train": train, "id_val": test}
+        train, held_out, test, far = (_record(rng, dtype) for _ in range(4))
+        sets: dict[str, Any] = {"id": test, "ood": {"far": far}, "train": train}
+        sets["id_val"] = held_out
         rehearse = partial(ood.evaluate, "all", bootstrap=2, **sets)
         yield f"fit, score and evaluate, {dtype}", rehearse
 
