@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ood_toolkit.outputs import Array
@@ -37,7 +39,7 @@ def fit_weibull(gaps: Array, largest: float) -> tuple[float, float]:
     if spread == 0.0:
         return float("inf"), 0.0
     # sum y e^(ky) / sum e^(ky) lies in [-n / (e k), 0], which brackets the one root
-    low, high = 1.0 / spread, (1.0 + len(logs) / np.e) / spread
+    low, high = 1.0 / spread, (1.0 + len(logs) / math.e) / spread
     for _ in range(HALVINGS):
         shape = (low + high) / 2.0
         weights = np.exp(shape * logs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass
 
@@ -144,7 +145,7 @@ def train_sdm(
 
 def _softmax_quantities(rows: int) -> tuple[Array, Array]:
     """The q and d at which the activation is the ordinary softmax."""
-    return np.full(rows, np.e - 2.0), np.ones(rows)
+    return np.full(rows, math.e - 2.0), np.ones(rows)
 
 
 def _pooled(train: Outputs, validation: Outputs | None) -> tuple[Array, Array]:
