@@ -143,7 +143,7 @@ def test_names_that_are_not_there_are_refused() -> None:
 def test_dollar_signs_in_names_are_no_formulas() -> None:
     results = document(("a$b$_^{", "energy"), ("far/$x$",), rows=100)
     for figure in figures.all_figures(results).values():
-        figures.to_bytes(figure, "svg")
+        assert b"<svg" in figures.to_bytes(figure, "svg")
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
