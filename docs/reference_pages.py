@@ -14,6 +14,7 @@ from typing import Any
 import ood_toolkit
 from ood_toolkit.detectors import registered
 from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.detectors.catalogue import SCORER_KINDS
 
 __all__ = [
     "Entry",
@@ -60,7 +61,7 @@ def public_objects() -> dict[str, list[Entry]]:
     top = pages["ood_toolkit"]
     pages["ood_toolkit"] = [entry for entry in top if entry[1] not in detectors]
     pages["ood_toolkit.detectors"] += [entry for entry in top if entry[1] in detectors]
-    kinds = sorted(FittedScorer.kinds.values(), key=lambda kind: kind.__name__)
+    kinds = sorted(SCORER_KINDS.values(), key=lambda kind: kind.__name__)
     scorers = [FittedScorer, *(kind for kind in kinds if id(kind) not in seen)]
     pages["scorers"] = [(f"{kind.__module__}.{kind.__name__}", kind) for kind in scorers]
     return pages

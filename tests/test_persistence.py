@@ -15,13 +15,9 @@ from safetensors.numpy import save_file
 
 from ood_toolkit.decision import Threshold
 from ood_toolkit.detectors import make_detector
-from ood_toolkit.detectors.persistence import (
-    FORMAT,
-    load_scorer,
-    read_scorer,
-    save_scorer,
-)
+from ood_toolkit.detectors.persistence import FORMAT, load_scorer, read_scorer
 from ood_toolkit.detectors.planner import fit_method
+from ood_toolkit.detectors.saving import save_scorer
 from ood_toolkit.errors import DataError, InputError
 from ood_toolkit.io import save_outputs
 from ood_toolkit.io.fitted import fitted_digest

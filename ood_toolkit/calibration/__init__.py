@@ -10,7 +10,7 @@ from ood_toolkit.calibration.ensemble import EnsembleTemperature
 from ood_toolkit.calibration.isotonic import IsotonicCalibration
 from ood_toolkit.calibration.links import Sparsemax, SparseSoftmax, Stablemax
 from ood_toolkit.calibration.per_row import AdaptiveTemperature, TemperedPerSample
-from ood_toolkit.calibration.persistence import load_calibrator, save_calibrator
+from ood_toolkit.calibration.persistence import load_calibrator
 from ood_toolkit.calibration.quality import Quality, changed_predictions, probability_quality
 from ood_toolkit.calibration.registry import (
     CalibrationMethod,
@@ -23,6 +23,7 @@ from ood_toolkit.calibration.residuals import (
     residual_consistency,
     residual_interval,
 )
+from ood_toolkit.calibration.saving import save_calibrator
 from ood_toolkit.calibration.self_consistency import SPC
 from ood_toolkit.calibration.spline import SplineCalibration
 from ood_toolkit.calibration.temperature import Temperature

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ood_toolkit.calibration.registry import method_of_calibrator
-from ood_toolkit.chunks import located, logit_chunks
+from ood_toolkit.calibration.registry import CALIBRATOR_KINDS, method_of_calibrator
+from ood_toolkit.chunks import located, logit_chunks, warn_of_probabilities
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import check_axes
@@ -36,15 +36,13 @@ class FittedCalibrator(ABC):
     classes: int
     dims: int
 
-    kinds: ClassVar[dict[str, type[FittedCalibrator]]] = {}
-    """Every class of fitted calibrators by name, for reading files."""
     shapes: ClassVar[Mapping[str, str]] = {}
     """Axes of each array field; C and D are `classes` and `dims`, other letters bind."""
     infinite: ClassVar[frozenset[str]] = frozenset()
     """Array fields that may hold infinity."""
 
     def __init_subclass__(cls) -> None:
-        FittedCalibrator.kinds[cls.__name__] = cls
+        CALIBRATOR_KINDS[cls.__name__] = cls
 
     def __post_init__(self) -> None:
         check_axes(self, self.name)
@@ -114,7 +112,7 @@ class FittedCalibrator(ABC):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the calibrator to a `.safetensors` file that `load_calibrator` reads back."""
-        from ood_toolkit.calibration.persistence import save_calibrator
+        from ood_toolkit.calibration.saving import save_calibrator
 
         save_calibrator(self, path)
 
@@ -135,6 +133,11 @@ def validation_labels(name: str, validation: Outputs | None, *, every_class: boo
     InputError
         If logits or labels are missing, there are no rows, a label is unknown, the logit of
         a label's class is -inf, or, with `every_class`, a class has no row.
+
+    Warns
+    -----
+    ToolkitWarning
+        If the logits look like probabilities.
     """
     if validation is None or validation.logits is None:
         raise InputError(f"{name} needs validation outputs with logits and labels")
@@ -169,6 +172,7 @@ def validation_labels(name: str, validation: Outputs | None, *, every_class: boo
                     f"class {int(np.argmin(present))} has no row, and {name} needs every class",
                 )
             )
+    warn_of_probabilities(validation)
     return labels
 
 

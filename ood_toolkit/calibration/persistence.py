@@ -1,4 +1,4 @@
-"""Fitted calibrators as `.safetensors` files, in the format of detector files."""
+"""Calibrator files, in the format of detector files, read back."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ood_toolkit.calibration.base import FittedCalibrator
-from ood_toolkit.calibration.registry import make_calibrator, method_of_calibrator, values_of
+from ood_toolkit.calibration.saving import CALIBRATOR_FILE
 from ood_toolkit.errors import DataError
-from ood_toolkit.io.fitted import FittedKind, read_fitted, refusing_damage, write_fitted
+from ood_toolkit.io.fitted import read_fitted, refusing_damage
 
-__all__ = ["SavedCalibrator", "load_calibrator", "read_calibrator", "save_calibrator"]
-
-_CALIBRATOR = FittedKind(
-    noun="calibrator",
-    root="calibrator",
-    made_by="ood-toolkit calibrate",
-    types=lambda: FittedCalibrator.kinds,
-    describe=lambda value: (method_of_calibrator(value).name, values_of(value)),
-    make=make_calibrator,
-)
+__all__ = ["SavedCalibrator", "load_calibrator", "read_calibrator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +33,6 @@ class SavedCalibrator:
     calibrator: FittedCalibrator
     fitted_on: Mapping[str, Any]
     toolkit: str
-
-
-def save_calibrator(
-    calibrator: FittedCalibrator,
-    path: str | os.PathLike[str],
-    *,
-    fitted_on: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a fitted calibrator, replacing the file at once or not at all.
-
-    Parameters
-    ----------
-    calibrator : FittedCalibrator
-        What to save.
-    path : path-like
-        Must end in `.safetensors`.
-    fitted_on : mapping, optional
-        JSON-ready facts about the validation data.
-
-    Raises
-    ------
-    DataError
-        If the name has another suffix or the folder cannot be written.
-    """
-    metadata = {
-        "method": calibrator.name,
-        "parameters": values_of(calibrator.calibrator),
-        "classes": calibrator.classes,
-        "dims": calibrator.dims,
-        "threshold": None,
-        "fitted_on": dict(fitted_on or {}),
-    }
-    write_fitted(path, calibrator, _CALIBRATOR, metadata)
 
 
 def load_calibrator(path: str | os.PathLike[str]) -> FittedCalibrator:
@@ -117,9 +75,9 @@ def read_calibrator(path: str | os.PathLike[str]) -> SavedCalibrator:
         If the file is not a calibrator file of this toolkit, of a later format, or damaged.
     """
     name = os.fspath(path)
-    stored = read_fitted(name, _CALIBRATOR)
+    stored = read_fitted(name, CALIBRATOR_FILE)
     fitted, text = stored.fitted, stored.text
-    with refusing_damage(name, _CALIBRATOR):
+    with refusing_damage(name, CALIBRATOR_FILE):
         if not isinstance(fitted, FittedCalibrator):
             raise DataError(name, "calibrator", "is not a calibrator")
         if fitted.name != text["method"]:

@@ -13,6 +13,7 @@ from ood_toolkit.parameters import Parameter, checked_values, parameters_of
 from ood_toolkit.protocols import Calibrator
 
 __all__ = [
+    "CALIBRATOR_KINDS",
     "CalibrationMethod",
     "calibration_method",
     "find_calibrator",
@@ -23,6 +24,9 @@ __all__ = [
 ]
 
 CalibratorClass = TypeVar("CalibratorClass", bound=type)
+
+CALIBRATOR_KINDS: dict[str, type] = {}
+"""Every class of fitted calibrators by name, for writing and reading files."""
 
 _ROWS: dict[str, CalibrationMethod] = {}
 

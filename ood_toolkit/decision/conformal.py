@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ood_toolkit.chunks import located, look_like_probabilities, probability_chunks
+from ood_toolkit.chunks import located, probability_chunks, warn_of_probabilities
 from ood_toolkit.decision.nonconformity import conformal_quantile, nonconformity
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.outputs import Array, Outputs
@@ -89,9 +89,7 @@ class ConformalSets:
             class, so that every set holds all classes.
         """
         labels = labels_of_sets(validation)
-        if look_like_probabilities(validation):
-            message = "logits: they look like probabilities; sets need logits, take the logarithm"
-            warnings.warn(located(validation, message), ToolkitWarning, stacklevel=2)
+        warn_of_probabilities(validation)
         scores = self.scores(validation, self.seed)[np.arange(len(labels)), labels]
         if not self.by_class:
             quantiles = np.array([conformal_quantile(scores, self.alpha)])

@@ -241,6 +241,7 @@ class Policy:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the policy to one `.safetensors` file that `load_policy` reads back."""
-        from ood_toolkit.decision.policy_file import save_policy
+        from ood_toolkit.decision.policy_parts import write_policy
 
-        save_policy(self, path)
+        checks = [(scorer, rule) for _, scorer, rule in self._checks()]
+        write_policy(path, checks, self.calibrator, self.confidence)

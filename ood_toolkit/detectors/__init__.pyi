@@ -40,7 +40,7 @@ from .nonuniformity import LabelNonUniformity
 from .openmax import OpenMax
 from .outlier_factor import LOF
 from .patterns import SHE, NNGuide
-from .persistence import load_scorer, save_scorer
+from .persistence import load_scorer
 from .prediction_statistics import (
     SoftmaxCentroid,
     StandardizedMaxLogit,
@@ -48,6 +48,7 @@ from .prediction_statistics import (
 from .probability import MSP, Gini, Margin
 from .pruned import ASHB, ASHP, ASHS, Scale
 from .relation import Relation
+from .saving import save_scorer
 from .sdm import (
     SDM,
     ExemplarAdaptor,

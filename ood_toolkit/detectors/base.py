@@ -13,7 +13,7 @@ import numpy as np
 
 from ood_toolkit.bounded import in_blocks
 from ood_toolkit.chunks import checked_statistics, located
-from ood_toolkit.detectors.catalogue import method_of
+from ood_toolkit.detectors.catalogue import SCORER_KINDS, method_of
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
@@ -45,15 +45,13 @@ class FittedScorer(ABC):
     classes: int
     dims: int
 
-    kinds: ClassVar[dict[str, type[FittedScorer]]] = {}
-    """Every scorer class by name, for reading files."""
     shapes: ClassVar[Mapping[str, str]] = {}
     """Axes of each array field; C and D are `classes` and `dims`, other letters bind."""
     infinite: ClassVar[frozenset[str]] = frozenset()
     """Array fields that may hold infinity."""
 
     def __init_subclass__(cls) -> None:
-        FittedScorer.kinds[cls.__name__] = cls
+        SCORER_KINDS[cls.__name__] = cls
 
     def __post_init__(self) -> None:
         check_axes(self, self.name)
@@ -114,7 +112,7 @@ class FittedScorer(ABC):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the scorer to a `.safetensors` file that `load_scorer` reads back."""
-        from ood_toolkit.detectors.persistence import save_scorer
+        from ood_toolkit.detectors.saving import save_scorer
 
         save_scorer(self, path)
 

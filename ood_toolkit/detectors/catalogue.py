@@ -19,6 +19,7 @@ __all__ = [
     "LIKELIHOOD",
     "PSEUDO_OUTLIERS",
     "PUBLISHED",
+    "SCORER_KINDS",
     "Method",
     "find_method",
     "make_detector",
@@ -38,6 +39,9 @@ PSEUDO_OUTLIERS = "pseudo-outliers"
 """The setting of the grid that best tells held-out rows from midpoints between classes."""
 AUTO_RULES = ("nothing to choose", PUBLISHED, LIKELIHOOD, PSEUDO_OUTLIERS)
 """How a method's setting is chosen without out-of-distribution rows."""
+
+SCORER_KINDS: dict[str, type] = {}
+"""Every class of fitted scorers by name, for writing and reading files."""
 
 _ROWS: dict[str, Method] = {}
 _OF_CLASS: dict[type, Method] = {}

@@ -18,7 +18,7 @@ from ood_toolkit.calibration import (
     registered_calibrators,
 )
 from ood_toolkit.calibration.registry import method_of_calibrator
-from ood_toolkit.errors import BadParameter, DataError, InputError, UnknownName
+from ood_toolkit.errors import BadParameter, DataError, InputError, ToolkitWarning, UnknownName
 from ood_toolkit.outputs import Outputs
 from tests.calibration.cases import NAMES, QUICK, fitted, overconfident, softmax
 from tests.calibration.twins import TWINS
@@ -60,6 +60,16 @@ def test_a_masked_class_stays_masked(name: str) -> None:
     for i in (0, 2, 5):
         expected = [float(q) for q in TWINS[name](calibrator, logits[i].tolist(), more_of(x, i))]
         np.testing.assert_allclose(p[i], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_probabilities_in_place_of_logits_are_warned_of(name: str) -> None:
+    x = overconfident(400, seed=6)
+    given = replace(x, logits=softmax(x.logits), source="file.npz")
+    maker = make_calibrator(name, QUICK.get(name, {}))
+    train = (x,) if find_calibrator(name).train else ()
+    with pytest.warns(ToolkitWarning, match=r"^file.npz: logits: .* look like probabilities"):
+        maker.fit(given, *train)
 
 
 def test_matrix_refuses_a_masked_class() -> None:

@@ -19,7 +19,8 @@ from ood_toolkit.decision import (
     selective_risk_threshold,
 )
 from ood_toolkit.decision.verdict import predicted_classes, right_predictions
-from ood_toolkit.detectors.persistence import read_scorer, save_scorer
+from ood_toolkit.detectors.persistence import read_scorer
+from ood_toolkit.detectors.saving import save_scorer
 from ood_toolkit.errors import InputError
 from tests.calibration.cases import overconfident, softmax
 

@@ -150,7 +150,7 @@ def test_too_few_rows_put_every_class_in_the_set() -> None:
 
 def test_probabilities_are_no_logits() -> None:
     x = overconfident(40, seed=26)
-    with pytest.warns(ToolkitWarning, match="look like probabilities; sets need logits"):
+    with pytest.warns(ToolkitWarning, match="look like probabilities; take the log"):
         ConformalSets(0.2).fit(Outputs(logits=softmax(x.logits), labels=x.labels))
 
 

@@ -65,6 +65,6 @@ def test_the_page_shows_what_held() -> None:
     table, _, _ = rest.partition("<!-- end: benchmarks.decision_guarantees -->")
     rows = [line for line in table.splitlines() if line.endswith(("| yes |", "| **no** |"))]
     assert len(rows) >= 25
-    assert simulation.HEADER in table
+    assert simulation.promises.HEADER in table
     promises = {row.split("|")[1].strip() for row in rows}
     assert {"guaranteed threshold", "p-value", "monitor", "selective risk"} <= promises

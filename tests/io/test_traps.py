@@ -124,11 +124,11 @@ def test_a_small_table_that_claims_many_rows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_detector_file_passes_the_same_gate(tmp_path: Path) -> None:
-    from ood_toolkit.detectors import persistence
+    from ood_toolkit.detectors.saving import DETECTOR_FILE
 
     path = tmp_path / "d.safetensors"
     ood.Mahalanobis().fit(mostly_right(60, seed=1)).save(path)
-    read_fitted(path, persistence._DETECTOR)
+    read_fitted(path, DETECTOR_FILE)
     raw = path.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     header = raw[8 : 8 + size]
