@@ -12,7 +12,7 @@ from typing import Any
 
 from ood_toolkit.errors import BadParameter, InputError, MissingDependency
 
-__all__ = ["connected", "dask_library", "use_one_thread"]
+__all__ = ["connected", "dask_library", "use_one_thread", "worker_folder"]
 
 _THREADS = ("OOD_TOOLKIT", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM")
 _ONE_THREAD = dict.fromkeys((f"{name}_THREADS" for name in _THREADS), "1")
@@ -124,3 +124,12 @@ def _toolkit() -> str:
 def use_one_thread() -> None:
     """Keep a task to the one thread that Dask counts it for."""
     os.environ.setdefault("OOD_TOOLKIT_THREADS", "1")
+
+
+def worker_folder() -> str | None:
+    """Where a worker keeps what ends with it; None where no worker runs."""
+    try:
+        folder: str = dask_library().get_worker().local_directory
+    except ValueError:
+        return None
+    return folder

@@ -10,22 +10,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ood_toolkit.detectors.base import FittedScorer
-from ood_toolkit.detectors.persistence import save_scorer
-from ood_toolkit.distributed.cluster import dask_library
+from ood_toolkit.detectors.saving import save_scorer
+from ood_toolkit.distributed.driver import Outcome, make_parts
 from ood_toolkit.distributed.tasks import InputFacts, Recipe, State, make_part
 from ood_toolkit.errors import InputError
+from ood_toolkit.io import load_head
+from ood_toolkit.io.destination import Destination
 from ood_toolkit.io.manifest import Parts
-from ood_toolkit.io.part_folder import FolderStore, already_whole, finish, locked_folder
-from ood_toolkit.io.parts import Part, PartStore
+from ood_toolkit.io.object_files import url_stamp
+from ood_toolkit.io.part_folder import FolderStore
+from ood_toolkit.io.part_formats import captured, content_digest
+from ood_toolkit.io.parts import Part, PartStore, encoded
 from ood_toolkit.io.reading import Reading
 from ood_toolkit.io.score_writer import write_file
 from ood_toolkit.protocols import Scorer
 from ood_toolkit.scoring import ScoreJob
 
-__all__ = ["Outcome", "Wanted", "score_to_file"]
-
-AHEAD = 4
-"""Tasks a worker is given before it has finished any: it never waits, and little is kept."""
+__all__ = ["Wanted", "score_to_file"]
 
 
 @dataclass(frozen=True)
@@ -53,29 +54,12 @@ class Wanted:
     head: str | None = None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a job on a cluster ended.
-
-    Attributes
-    ----------
-    remade : list of int
-        Parts that an earlier run had left damaged, and that were made again.
-    failed : dict of Part to str
-        Parts whose task killed its workers, and what is known of it.  The output is then not
-        written; all other parts are kept for a run with `resume`.
-    """
-
-    remade: list[int]
-    failed: dict[Part, str]
-
-
 def score_to_file(
     client: Any,
     job: ScoreJob,
     wanted: Wanted,
     output: str,
-    format: str,
+    format: str | None = None,
     *,
     resume: bool = False,
     force: bool = False,
@@ -83,7 +67,8 @@ def score_to_file(
 ) -> Outcome:
     """Score a job into a file, its parts made by the workers of a cluster.
 
-    Inputs, fitted detectors and the folder of the output lie on a disk that all workers see.
+    Inputs, detector files and the folder of the output lie on a disk that all workers see, or
+    in a store that they reach by its URL; fitted detectors are put beside the parts.
 
     Parameters
     ----------
@@ -94,7 +79,7 @@ def score_to_file(
     wanted : Wanted
         What they are scored with.
     output, format : str
-        As for `save_scores`.
+        As for `ood_toolkit.scoring.score_to_file`.
     resume, force : bool
         What to do with the parts of an unfinished run: go on from them, or remove them.
     done : callable, optional
@@ -110,37 +95,55 @@ def score_to_file(
     DataError, InputError
         As when one process scores: a row that cannot be scored ends the job.
     """
-    with locked_folder(output) as store:
-        plan = job.plan()
-        parts = Parts(output, store, job.made_of(), plan)
+    destination = Destination.of(output, format)
+    with destination.locked() as store:
+        parts = destination.parts(store, job.made_of(), job.plan())
         parts.begin(resume=resume, force=force)
-        if not already_whole(parts, output):
-            recipe = _recipe(job, wanted, store)
-            make_parts(client, recipe, parts, store, done)
+        if not destination.is_whole(parts):
+            _make(client, _recipe(job, wanted, store), parts, done)
         if parts.failed:
             parts.save(at_once=True)
         else:
-            finish(
+            destination.finish(
                 parts,
                 store,
-                output,
                 lambda path: write_file(
-                    lambda: (table for _, table in parts.tables()), path, format, output
+                    lambda: (table for _, table in parts.tables()), path, destination.format, output
                 ),
             )
-        return Outcome(parts.remade, {plan[n]: parts.failed[n] for n in sorted(parts.failed)})
+        return Outcome.of(parts)
 
 
-def _recipe(job: ScoreJob, wanted: Wanted, store: FolderStore) -> Recipe:
+def _make(client: Any, recipe: Recipe, parts: Parts, done: Callable[[Part], None]) -> None:
+    key = hashlib.sha256(pickle.dumps(recipe)).hexdigest()
+
+    def submit(part: Part, store: PartStore) -> Any:
+        return client.submit(make_part, key, recipe, part, store, parts.format, pure=False)
+
+    def hopeless() -> None:
+        parts.clear()
+        for state in recipe.states():
+            parts.store.remove(os.path.basename(state.path))
+
+    make_parts(client, submit, parts, done, hopeless)
+
+
+def _recipe(job: ScoreJob, wanted: Wanted, store: PartStore) -> Recipe:
     states = []
-    for name, scorer in wanted.scorers.items():
+    for number, (name, scorer) in enumerate(wanted.scorers.items()):
         if not isinstance(scorer, FittedScorer):
             raise InputError(f"{name}: only the toolkit's own scorers can be sent to workers")
-        path = os.path.join(store.folder, f".{name}.safetensors")
-        save_scorer(scorer, path)
-        states.append(State.of(path))
+        states.append(_placed(f".fitted-{number}.safetensors", scorer, store))
     inputs = tuple(
-        InputFacts(os.path.abspath(x.name), x.rows, x.row_bytes, x.has) for x in job.inputs
+        InputFacts(
+            x.place or os.path.abspath(x.name),
+            x.rows,
+            x.row_bytes,
+            x.has,
+            x.first,
+            tuple(url_stamp(x.place).items()) if x.place else (),
+        )
+        for x in job.inputs
     )
     reading = wanted.reading
     if reading.head:
@@ -148,57 +151,40 @@ def _recipe(job: ScoreJob, wanted: Wanted, store: FolderStore) -> Recipe:
     return Recipe(
         inputs,
         reading,
-        (*states, *(State.of(path) for path in wanted.detectors)),
-        State.of(wanted.policy) if wanted.policy else None,
-        State.of(wanted.head) if wanted.head else None,
+        (*states, *(_given(path, store) for path in wanted.detectors)),
+        _given(wanted.policy, store) if wanted.policy else None,
+        _head(wanted.head, store) if wanted.head else None,
         tuple(x.name for x in job.inputs),
     )
 
 
-def make_parts(
-    client: Any,
-    recipe: Recipe,
-    parts: Parts,
-    store: PartStore,
-    done: Callable[[Part], None],
-) -> None:
-    """Have the missing parts made; a part whose task keeps killing workers is noted as failed."""
-    distributed = dask_library()
-    key = hashlib.sha256(pickle.dumps(recipe)).hexdigest()
-    parts.failed.clear()
-    missing = {part.number: part for part in parts.missing()}
-    for part in parts.plan:
-        if part.number not in missing:
-            done(part)
-    waiting = iter(missing.values())
-    at_work = distributed.as_completed()
-    given: dict[str, tuple[Any, Part]] = {}
+def _placed(name: str, scorer: FittedScorer, store: PartStore) -> State:
+    """A scorer that was fitted here, saved beside the parts."""
+    if isinstance(store, FolderStore):
+        path = os.path.join(store.folder, name)
+        save_scorer(scorer, path)
+        return State.of(path)
+    content = captured(".safetensors", lambda path: save_scorer(scorer, path))
+    store.write(name, content[""])
+    return State(name, content_digest(content), store)
 
-    def hand_out(count: int) -> None:
-        for _, part in zip(range(count), waiting, strict=False):
-            future = client.submit(make_part, key, recipe, part, store, pure=False)
-            given[future.key] = future, part
-            at_work.add(future)
 
-    try:
-        hand_out(AHEAD * max(1, len(client.scheduler_info()["workers"])))
-        for future in at_work:
-            _, part = given.pop(future.key)
-            reason = future.exception()
-            if reason is None:
-                parts.note(future.result())
-                done(part)
-            elif isinstance(reason, distributed.KilledWorker):
-                parts.note_failure(part, "its task killed every worker that it was given to")
-            else:
-                raise reason
-            hand_out(1)
-    except InputError:
-        parts.clear()  # a row that cannot be scored: no later run could either
-        for state in recipe.detectors:
-            store.remove(os.path.basename(state.path))
-        raise
-    finally:
-        client.cancel([future for future, _ in given.values()])
-        if parts.done:
-            parts.save(at_once=True)
+def _given(path: str, store: PartStore) -> State:
+    """A file of the user's: the workers see its disk, or find it beside the parts."""
+    if isinstance(store, FolderStore):
+        return State.of(path)
+    state = State.of(path)
+    name = f".given-{state.sha256[:16]}{os.path.splitext(path)[1]}"
+    with open(path, "rb") as file:
+        store.write(name, file.read())
+    return State(name, state.sha256, store)
+
+
+def _head(path: str, store: PartStore) -> State:
+    """The last layer in a file: of one that may be large, only that goes to a store."""
+    if isinstance(store, FolderStore):
+        return State.of(path)
+    head = load_head(path)
+    data = encoded({"head_weight": head.weight, "head_bias": head.bias})
+    store.write(".head.npz", data)
+    return State(".head.npz", content_digest({"": data}), store)

@@ -7,7 +7,6 @@ made by many, which share nothing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -18,7 +17,8 @@ from typing import Any
 
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import refusing
-from ood_toolkit.io.parts import Part, PartStore, Receipt, decoded
+from ood_toolkit.io.part_formats import content_digest
+from ood_toolkit.io.parts import Part, PartStore, Receipt, decoded, taken
 from ood_toolkit.outputs import Array
 
 __all__ = ["FORMAT", "MANIFEST", "Parts"]
@@ -47,12 +47,18 @@ class Parts:
         version is added.
     plan : sequence of Part
         As `plan_parts` makes it.
+    format : str
+        What the parts are written as.
+    shown : bool
+        Whether the parts are the output themselves, and not what it is made of.
     """
 
     name: str
     store: PartStore
     job: Mapping[str, Any]
     plan: Sequence[Part]
+    format: str = "npz"
+    shown: bool = False
     done: dict[int, Receipt] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     remade: list[int] = field(default_factory=list)
@@ -73,18 +79,32 @@ class Parts:
             found = self._manifest()
             self._refuse_other_job(found["job"])
             receipts = [Receipt(**receipt) for receipt in found["parts"]]
+            self.finished = found.get("finished")
             if not resume:
+                state = "a finished" if self.finished else "an unfinished"
                 raise DataError(
                     self.name,
                     "",
-                    f"an unfinished run of it is there, {len(receipts)} of {len(self.plan)} parts; "
+                    f"{state} run of it is there, {len(receipts)} of {len(self.plan)} parts; "
                     "go on with --resume, or begin anew with --force",
                 )
-            self.finished = found.get("finished")
             self.done = {receipt.number: receipt for receipt in self._sound(receipts)}
+            if self.shown and self.missing():
+                self.finished = None
         else:
+            if self.shown and not force:
+                self._refuse_parts_of_nobody()
             self.clear()
         self.save(at_once=True)
+
+    def _refuse_parts_of_nobody(self) -> None:
+        found = [name for name in self.store.names() if self._is_part(name)]
+        if found:
+            raise DataError(
+                self.name,
+                found[0],
+                "is there without a manifest; write elsewhere, or replace it with --force",
+            )
 
     def _manifest(self) -> dict[str, Any]:
         advice = "begin anew with --force"
@@ -111,7 +131,8 @@ class Parts:
             )
 
     def _job(self) -> dict[str, Any]:
-        return {"toolkit": version("ood_toolkit"), **self.job, "plan": len(self.plan)}
+        facts = {"toolkit": version("ood_toolkit"), **self.job, "plan": len(self.plan)}
+        return {**facts, "format": self.format} if self.shown else facts
 
     def _sound(self, receipts: Sequence[Receipt]) -> Iterator[Receipt]:
         """The receipts of parts whose bytes are still those that were written."""
@@ -123,14 +144,20 @@ class Parts:
 
     def _is_sound(self, receipt: Receipt) -> bool:
         try:
-            data = self.store.read(self.plan[receipt.number].name)
+            content = taken(self.store, self.plan[receipt.number], self.format)
         except FileNotFoundError:
             return False
-        return hashlib.sha256(data).hexdigest() == receipt.sha256
+        return content_digest(content) == receipt.sha256
 
     def missing(self) -> list[Part]:
         """The parts that are still to be made, in the order of the rows."""
         return [part for part in self.plan if part.number not in self.done]
+
+    def refuse_missing(self) -> None:
+        """Raise `DataError` that names the first part that is still to be made."""
+        if missing := self.missing():
+            name = missing[0].file(self.format)
+            raise DataError(self.name, name, "is missing; make it with --resume")
 
     def note(self, receipt: Receipt) -> None:
         """Remember that a part is done; the manifest is written now or a little later."""
@@ -173,7 +200,7 @@ class Parts:
             yield part, self.table(part)
 
     def table(self, part: Part) -> dict[str, Array]:
-        """The arrays of one part.
+        """The arrays of one part that is an `.npz` file.
 
         Raises
         ------
@@ -185,7 +212,7 @@ class Parts:
             data = self.store.read(part.name)
         except FileNotFoundError:
             data = b""
-        if receipt is None or hashlib.sha256(data).hexdigest() != receipt.sha256:
+        if receipt is None or content_digest({"": data}) != receipt.sha256:
             raise DataError(
                 self.name, part.name, "is missing or was changed; make it again with --resume"
             )
@@ -194,7 +221,7 @@ class Parts:
     def clear(self) -> None:
         """Remove every part and, last, the manifest; files of others are refused first."""
         names = [name for name in self.store.names() if not name.startswith(".")]
-        strange = [name for name in names if name != MANIFEST and not _is_part(name)]
+        strange = [name for name in names if name != MANIFEST and not self._is_part(name)]
         if strange:
             raise DataError(
                 self.name, strange[0], "lies among its parts and is none; remove it yourself"
@@ -203,7 +230,6 @@ class Parts:
             self.store.remove(name)
         self.done, self.failed, self.finished = {}, {}, None
 
-
-def _is_part(name: str) -> bool:
-    stem, suffix = os.path.splitext(name)
-    return suffix == ".npz" and len(stem) == 8 and stem.isdigit()
+    def _is_part(self, name: str) -> bool:
+        stem, suffix = os.path.splitext(name)
+        return suffix == f".{self.format}" and len(stem) == 8 and stem.isdigit()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import refusing
 from ood_toolkit.io.npy import read_header
-from ood_toolkit.io.npz import write_npz
+from ood_toolkit.io.part_formats import Content, content_digest, content_size, table_content
 from ood_toolkit.kernels.products import CHUNK
 from ood_toolkit.outputs import Array
 
@@ -26,6 +25,8 @@ __all__ = [
     "decoded",
     "encoded",
     "plan_parts",
+    "put_part",
+    "taken",
     "write_part",
 ]
 
@@ -36,20 +37,27 @@ ALIGNMENT = 8 * CHUNK
 class PartStore(Protocol):
     """Where parts lie: a folder of this machine, or anything that can do the same.
 
-    `write` puts a whole file in its place at once or not at all.
+    `write` and `write_folder` put a part in its place at once or not at all.  Folders are
+    Zarr's, and end in `.zarr`.
     """
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all."""
 
+    def write_folder(self, name: str, files: Content) -> None:
+        """Write a folder of files, readable as one only when all are there."""
+
     def read(self, name: str) -> bytes:
         """The bytes of a file; `FileNotFoundError` where there is none."""
+
+    def read_folder(self, name: str) -> Content:
+        """The files of a folder; `FileNotFoundError` where there is none."""
 
     def names(self) -> list[str]:
         """The files that are there."""
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file or folder if it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +81,12 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The part's file."""
-        return f"{self.number:08d}.npz"
+        """The part's file, where it is one of those that are joined later."""
+        return self.file("npz")
+
+    def file(self, format: str) -> str:
+        """The part's file or folder in a format."""
+        return f"{self.number:08d}.{format}"
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -89,9 +101,9 @@ class Receipt:
     number, rows : int
         Which part, and how many rows it holds.
     bytes : int
-        Size of its file.
+        Size of its file, or of all files of its folder.
     sha256 : str
-        Of its file.
+        Of its file, or as `content_digest` makes it of a folder's.
     """
 
     number: int
@@ -130,9 +142,7 @@ def plan_parts(rows: Sequence[int], rows_in_a_part: Sequence[int]) -> list[Part]
 
 def encoded(arrays: Mapping[str, Array]) -> bytes:
     """A part's file: an `.npz` archive, the same bytes for the same arrays."""
-    stream = io.BytesIO()
-    write_npz(arrays, stream)
-    return stream.getvalue()
+    return table_content(arrays, "npz")[""]
 
 
 def decoded(name: str, data: bytes) -> dict[str, Array]:
@@ -156,7 +166,9 @@ def decoded(name: str, data: bytes) -> dict[str, Array]:
     return arrays
 
 
-def write_part(store: PartStore, part: Part, arrays: Mapping[str, Array]) -> Receipt:
+def write_part(
+    store: PartStore, part: Part, arrays: Mapping[str, Array], format: str = "npz"
+) -> Receipt:
     """Write one part, whole or not at all; what its task returns.
 
     Parameters
@@ -167,12 +179,28 @@ def write_part(store: PartStore, part: Part, arrays: Mapping[str, Array]) -> Rec
         Which it is.
     arrays : mapping of str to array
         What it holds: columns of scores, or sums.
+    format : str
+        One of `PART_FORMATS`.
 
     Returns
     -------
     Receipt
         For `Parts.note`.
     """
-    data = encoded(arrays)
-    store.write(part.name, data)
-    return Receipt(part.number, len(part), len(data), hashlib.sha256(data).hexdigest())
+    return put_part(store, part, format, table_content(arrays, format))
+
+
+def put_part(store: PartStore, part: Part, format: str, content: Content) -> Receipt:
+    """As `write_part`, of files that are made already."""
+    name = part.file(format)
+    if set(content) == {""}:
+        store.write(name, content[""])
+    else:
+        store.write_folder(name, content)
+    return Receipt(part.number, len(part), content_size(content), content_digest(content))
+
+
+def taken(store: PartStore, part: Part, format: str) -> Content:
+    """The files of a part; `FileNotFoundError` where it is not there."""
+    name = part.file(format)
+    return store.read_folder(name) if format == "zarr" else {"": store.read(name)}

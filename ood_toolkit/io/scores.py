@@ -21,6 +21,7 @@ from ood_toolkit.io.gate import Limits, refusing
 from ood_toolkit.io.jsonl import json_rows
 from ood_toolkit.io.npz import open_npz
 from ood_toolkit.io.parquet import open_table
+from ood_toolkit.io.score_parts import joined_parts, npy_table, score_parts, zarr_table
 from ood_toolkit.io.score_writer import TEXT_FORMATS, checked_table, save_tables
 from ood_toolkit.io.text import numbered_lines, text_source
 from ood_toolkit.outputs import Array
@@ -97,7 +98,8 @@ def load_scores(path: str | Path) -> dict[str, Array]:
     Parameters
     ----------
     path : str or Path
-        A file that `save_scores` wrote.
+        A file that `save_scores` wrote, or `FOLDER/*.suffix`, parts that `score` left: also
+        `.npy` and `.zarr`.
 
     Returns
     -------
@@ -122,7 +124,12 @@ def load_scores(path: str | Path) -> dict[str, Array]:
     {'energy': array([2.5, 1. ])}
     """
     name = os.fspath(path)
+    parts = score_parts(name)
+    if parts is not None:
+        return joined_parts(name, parts, load_scores)
     suffix = os.path.splitext(name)[1].lower().removeprefix(".")
+    if suffix in ("npy", "zarr"):
+        return npy_table(name) if suffix == "npy" else zarr_table(name)
     if suffix in ("npz", "parquet"):
         stored = (open_npz if suffix == "npz" else open_table)(name, Limits())
         table = {}

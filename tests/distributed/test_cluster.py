@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from ood_toolkit_cli.main import cli
+from ood_toolkit_cli.group import cli
 
 import ood_toolkit as ood
 from ood_toolkit import scoring
@@ -118,6 +118,24 @@ def test_a_part_that_kills_every_worker(
     assert not leftovers(folder)
 
 
+def test_a_full_disk_of_a_worker_keeps_what_is_there(
+    folder: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = folder / "full.csv"
+    output.write_text("old")
+    more = ["-m", "msp,gen,mahalanobis", "-o", output, "--dask", "local:1"]
+    with monkeypatch.context() as full:
+        full.setattr("ood_toolkit.distributed.scoring.make_part", tasks.out_of_space)
+        command = ["score", folder / "test.npz", "--train", folder / "train.npz", *more]
+        done = CliRunner().invoke(cli, [str(a) for a in command])
+    assert isinstance(done.exception, DataError)
+    assert "cannot be written: the disk is full; what was there is intact" in str(done.exception)
+    assert output.read_text() == "old"
+    assert (folder / ".full.csv.parts" / "00000000.npz").exists()
+    assert digest(score(folder, "full.csv", "--resume")) == digest(alone)
+    assert not leftovers(folder)
+
+
 def test_the_part_and_its_rows_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ood_toolkit.distributed.scoring.make_part", tasks.poisoned)
     test = str(folder / "test.npz")
@@ -174,7 +192,7 @@ def cluster(folder: Path) -> Iterator[str]:
     started = [subprocess.Popen([*scheduler, "--no-dashboard"], **quiet)]
     worker = [*dask, "worker", *local, "--scheduler-file", str(file), "--no-dashboard"]
     try:
-        for _ in range(300):
+        for _ in range(6000):
             if file.exists() and file.stat().st_size:
                 break
             time.sleep(0.1)

@@ -1,0 +1,202 @@
+"""Files of a store, brought to this machine one at a time, and read through the same gate."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from ood_toolkit.errors import DataError
+from ood_toolkit.io.formats import FORMATS, suffix_format
+from ood_toolkit.io.gate import size_text
+from ood_toolkit.io.object_store import file_system, renamed, saying_which
+from ood_toolkit.io.reading import Reading
+from ood_toolkit.outputs import Head, Outputs
+
+__all__ = ["Copies", "load_url", "url_files", "url_stamp"]
+
+_TOKENS = ("ETag", "etag", "md5Hash", "crc32c", "LastModified", "last_modified", "mtime", "created")
+_SPARE = 256 << 20
+_KEPT = 2
+
+
+def url_files(url: str) -> list[str]:
+    """The URLs of the files that a URL or a pattern stands for, in the order of their names.
+
+    Raises
+    ------
+    DataError
+        If none is there, or they are of several formats or of an unknown one.
+    """
+    fs, path = file_system(url)
+    with saying_which(url, "listed"):
+        fs.invalidate_cache()
+        found = sorted(fs.glob(path)) if any(c in path for c in "*?[") else [path]
+        if not found or (found == [path] and not fs.exists(path)):
+            raise DataError(url, "", "there is no such object")
+    names = [place.rstrip("/").rpartition("/")[2] for place in found]
+    names = [name for name in names if not name.startswith((".", "_"))]
+    formats = {suffix_format(name) for name in names}
+    if len(formats) != 1 or None in formats:
+        raise DataError(url, "", f"objects must be of one format of {' '.join(FORMATS)}")
+    folders = {place.rstrip("/").rpartition("/")[0] for place in found}
+    if len(folders) > 1:
+        raise DataError(url, "", "the pattern spans several folders; give one for each")
+    return [renamed(url, name) for name in names]
+
+
+def url_stamp(url: str) -> dict[str, Any]:
+    """What tells an object from one that was written at another time: `file`, `bytes`, `key`.
+
+    Raises
+    ------
+    DataError
+        If it is not there.
+    """
+    found = _listed(url)
+    tokens = [_token(found[name]) for name in sorted(found)]
+    key = tokens[0] if len(tokens) == 1 else hashlib.sha256("\n".join(tokens).encode()).hexdigest()
+    return {"file": url, "bytes": sum(int(p["size"]) for p in found.values()), "key": key}
+
+
+def _listed(url: str) -> dict[str, dict[str, Any]]:
+    """What the store says of an object, or of each of a folder's, by its path."""
+    fs, path = file_system(url)
+    with saying_which(url, "read"):
+        fs.invalidate_cache()
+        found: dict[str, dict[str, Any]]
+        if fs.isfile(path):
+            found = {path: fs.info(path)}
+        else:
+            found = fs.find(path, detail=True) if fs.exists(path) else {}
+    if not found:
+        raise DataError(url, "", "there is no such object")
+    return found
+
+
+def _token(info: Mapping[str, Any]) -> str:
+    return next((str(info[name]) for name in _TOKENS if info.get(name) is not None), "")
+
+
+class Copies:
+    """Objects as files of this machine: the last few, in a folder that ends with the process.
+
+    Parameters
+    ----------
+    around : str, optional
+        Where that folder is made; by default where temporary files are.
+    """
+
+    def __init__(self, around: str | None = None) -> None:
+        self._folder = tempfile.mkdtemp(prefix="ood_toolkit-", dir=around)
+        self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._count = 0
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def local(self, url: str, stamp: Mapping[str, Any] | None, max_bytes: int | None) -> str:
+        """The path of an object's copy, which is fetched where it is not here yet.
+
+        Raises
+        ------
+        DataError
+            If it is not there, another one than the stamp says, larger than is allowed or than
+            fits on the disk; nothing is fetched then.
+        """
+        found = _listed(url)
+        now = url_stamp(url)
+        if stamp is not None and dict(stamp) != now:
+            raise DataError(url, "", "is another object here than where the job was started")
+        at = (url, str(now["key"]))
+        if at not in self._kept:
+            self._admit(url, now["bytes"], max_bytes)
+            while len(self._kept) >= _KEPT:
+                _, old = self._kept.popitem(last=False)
+                shutil.rmtree(old, ignore_errors=True)
+            self._count += 1
+            place = os.path.join(self._folder, str(self._count))
+            self._fetch(url, found, place)
+            self._kept[at] = place
+        self._kept.move_to_end(at)
+        return os.path.join(self._kept[at], _name(url))
+
+    def _admit(self, url: str, size: int, max_bytes: int | None) -> None:
+        if max_bytes is not None and size > max_bytes:
+            raise DataError(
+                url, "", f"has {size_text(size)}, more than --max-bytes (max_bytes=) {max_bytes}"
+            )
+        free = shutil.disk_usage(self._folder).free
+        if size + _SPARE > free:
+            raise DataError(
+                url,
+                "",
+                f"has {size_text(size)} and {size_text(free)} is free in {self._folder}; set "
+                "TMPDIR to a larger disk",
+            )
+
+    def _fetch(self, url: str, found: Mapping[str, dict[str, Any]], place: str) -> None:
+        fs, path = file_system(url)
+        target = os.path.join(place, _name(url))
+        for name, info in found.items():
+            with saying_which(url, "read"):
+                inside = PurePosixPath(name).relative_to(PurePosixPath(path))
+            if ".." in inside.parts:
+                raise DataError(url, str(inside), "leads out of the folder; it is not fetched")
+            file = os.path.join(target, *inside.parts)
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            with saying_which(url, "read"):
+                fs.get_file(name, file)
+            if os.path.getsize(file) != int(info["size"]):
+                raise DataError(url, "", "changed while it was read; try again")
+
+
+def _name(url: str) -> str:
+    return file_system(url)[1].rstrip("/").rpartition("/")[2]
+
+
+_copies: list[Copies] = []
+
+
+def load_url(
+    url: str,
+    reading: Reading,
+    *,
+    labels: bool | Literal["lenient"] = True,
+    otherwise: Head | None = None,
+    stamp: Mapping[str, Any] | None = None,
+    around: str | None = None,
+) -> Outputs:
+    """Read one object of a store as `Reading.load` reads a file.
+
+    Parameters
+    ----------
+    url : str
+        One object, or a Zarr folder.
+    reading, labels, otherwise
+        As for `Reading.load`; an object of more than `max_bytes` is not fetched.
+    stamp : mapping, optional
+        What `url_stamp` said of it; another object is refused.
+    around : str, optional
+        Where copies lie, for the first one of this process.
+
+    Raises
+    ------
+    DataError
+        As `load` does, and if the object cannot be fetched.
+    """
+    if not _copies:
+        _copies.append(Copies(around))
+    path = _copies[0].local(url, stamp, reading.max_bytes)
+    try:
+        record = reading.load(path, labels=labels, otherwise=otherwise)
+    except DataError as reason:
+        if not reason.path.startswith(path):
+            raise
+        raise DataError(url + reason.path[len(path) :], reason.key, reason.reason) from reason
+    return replace(record, source=url)
