@@ -56,7 +56,7 @@ def blocks_of_rows(x: Outputs) -> Iterator[slice]:
     if not streamed:
         yield slice(0, len(x))
         return
-    row = max(1, sum(rows.nbytes // max(1, len(rows)) for rows in streamed))
+    row = max(1, sum(rows.nbytes for rows in streamed) // max(1, len(x)))
     room = min(rows.memory.room() for rows in streamed)
     step = max(1, min(BLOCK_BYTES, room // 8) // row // CHUNK) * CHUNK
     yield from row_chunks(max(1, len(x)), step)
@@ -102,14 +102,11 @@ def fitted_on_what_fits(name: str, fit: Callable[..., Fitted], *records: Outputs
 
 def what_fits(name: str, record: Outputs) -> Outputs:
     """The record in memory: all of its rows where they fit, else every k-th, with a warning."""
-    large = {"logits": record.logits, "features": record.features} | {
-        f"layers/{key}": layer for key, layer in record.layers.items()
-    }
-    streamed = {key: rows for key, a in large.items() if (rows := as_streamed(a)) is not None}
+    streamed = [rows for array in large_arrays(record) if (rows := as_streamed(array)) is not None]
     if not streamed:
         return record
-    total = sum(rows.nbytes for rows in streamed.values())
-    room = min(rows.memory.room() for rows in streamed.values())
+    total = sum(rows.nbytes for rows in streamed)
+    room = min(rows.memory.room() for rows in streamed)
     step = max(1, -(-SHARE * total // max(1, room)))
     if step > 1:
         ordinal = {2: "2nd", 3: "3rd"}.get(step, f"{step}th")

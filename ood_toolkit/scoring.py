@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ood_toolkit.bounded import blocks_of_rows, is_streamed, large_arrays
+from ood_toolkit.bounded import is_streamed, large_arrays
 from ood_toolkit.errors import InputError
+from ood_toolkit.io.destination import Destination
 from ood_toolkit.io.manifest import Parts
-from ood_toolkit.io.part_folder import already_whole, finish, locked_folder
+from ood_toolkit.io.object_files import load_url, url_files
 from ood_toolkit.io.parts import Part, PartStore, Receipt, plan_parts, write_part
+from ood_toolkit.io.reading import Reading
 from ood_toolkit.io.score_writer import checked_table, write_file
 from ood_toolkit.kernels.products import CHUNK
-from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.outputs import Array, Head, Outputs
 
-__all__ = ["Input", "ScoreJob", "score_to_file"]
+__all__ = ["Input", "ScoreJob", "score_to_file", "url_inputs"]
 
 PART_BYTES = 256 << 20
 """Bytes of input behind one part: what is done again after a crash is at most that."""
@@ -53,6 +56,10 @@ class Input:
         Bytes of its arrays that a row takes.
     has : frozenset of str
         Its parts, as `Outputs.has` names them.
+    first : int
+        Number of its first row, where several inputs are one file in pieces.
+    place : str
+        The URL of an input that lies in a store.
     """
 
     name: str
@@ -60,12 +67,48 @@ class Input:
     rows: int
     row_bytes: int
     has: frozenset[str]
+    first: int = 0
+    place: str = ""
 
     @classmethod
     def of(cls, name: str, record: Outputs, open: Callable[[], Outputs]) -> Input:
         """The input that `record`, which was opened once, is of."""
         row = sum(a.nbytes for a in large_arrays(record)) // max(1, len(record))
         return cls(name, open, len(record), row, record.has())
+
+
+def url_inputs(
+    url: str,
+    reading: Reading,
+    head: Head | None = None,
+    look: Callable[[str, Outputs], None] = lambda name, record: None,
+) -> list[Input]:
+    """The objects that a URL or a pattern stands for, one input each.
+
+    Together they are one input: rows count on from one object to the next.  Each is fetched
+    to be counted, and again when its rows are wanted.
+
+    Parameters
+    ----------
+    url : str
+        Such as ``s3://bucket/parts/*.npy``.
+    reading : Reading
+        How they are read.
+    head : Head, optional
+        The last layer of objects without one.
+    look : callable, optional
+        Called with each object and its record.
+    """
+    found: list[Input] = []
+    first = 0
+    for name in url_files(url):
+        again = partial(load_url, name, reading, labels="lenient", otherwise=head)
+        record = again()
+        look(name, record)
+        one = Input.of(url, record, again)
+        found.append(replace(one, first=first, place=name))
+        first += one.rows
+    return found
 
 
 @dataclass
@@ -116,16 +159,12 @@ class ScoreJob:
         whole = self._record(part.source)
         all_of_it = (part.start, part.stop) == (0, len(whole))
         record = whole if all_of_it else whole.rows(slice(part.start, part.stop))
-        own = list(blocks_of_rows(record))
         try:
-            blocks = [
-                self.columns(record if len(own) == 1 else record.rows(block)) for block in own
-            ]
+            found = dict(self.columns(record))
         except InputError:
-            if len(own) == 1 and not all_of_it and not is_streamed(whole):
+            if not all_of_it and not is_streamed(whole):
                 self.columns(whole)  # rows in memory do not know their number
             raise
-        found = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
         return self._arranged(source, found, part)
 
     def _record(self, number: int) -> Outputs:
@@ -137,13 +176,13 @@ class ScoreJob:
 
     def _arranged(self, source: Input, found: dict[str, Array], part: Part) -> dict[str, Array]:
         """Columns in one order; what only some inputs have is unknown, -1, in the others."""
-        found["index"] = np.arange(part.start, part.stop)
+        found["index"] = np.arange(source.first + part.start, source.first + part.stop)
         for name, needed in (("prediction", "logits"), ("label", "labels")):
             if name not in found and any(needed in x.has for x in self.inputs):
                 found[name] = np.full(len(part), -1)
         first = [name for name in ("index", "prediction", "label") if name in found]
         table: dict[str, Array] = {}
-        if len(self.inputs) > 1:
+        if len({x.name for x in self.inputs}) > 1:
             table["file"] = np.full(len(part), source.name)
         table |= {name: found[name] for name in (*first, *(n for n in found if n not in first))}
         return checked_table(table)
@@ -161,7 +200,7 @@ class ScoreJob:
 def score_to_file(
     job: ScoreJob,
     output: str,
-    format: str,
+    format: str | None = None,
     *,
     resume: bool = False,
     force: bool = False,
@@ -177,7 +216,8 @@ def score_to_file(
     job : ScoreJob
         What to score.
     output, format : str
-        Where to, and how, as for `save_scores`.
+        Where to, and how, as for `save_scores`; also `FOLDER/*.suffix`, a folder of parts and
+        their manifest, and URLs of stores that fsspec knows.
     resume, force : bool
         What to do with the parts of an unfinished run: go on from them, or remove them.
     done : callable, optional
@@ -194,18 +234,17 @@ def score_to_file(
         If another process is at work on the output, if an unfinished run is there and neither
         `resume` nor `force` is given, or if the output cannot be written.
     """
-    with locked_folder(output) as store:
-        plan = job.plan()
-        parts = Parts(output, store, job.made_of(), plan)
+    destination = Destination.of(output, format)
+    with destination.locked() as store:
+        parts = destination.parts(store, job.made_of(), job.plan())
         parts.begin(resume=resume, force=force)
-        if not already_whole(parts, output):
+        if not destination.is_whole(parts):
             _make(job, parts, store, done)
-        finish(
+        destination.finish(
             parts,
             store,
-            output,
             lambda path: write_file(
-                lambda: (table for _, table in parts.tables()), path, format, output
+                lambda: (table for _, table in parts.tables()), path, destination.format, output
             ),
         )
         return parts.remade
@@ -216,6 +255,7 @@ def _make(job: ScoreJob, parts: Parts, store: PartStore, done: Callable[[Part], 
     waiting: Future[Receipt] | None = None
     missing = {part.number for part in parts.missing()}
     hopeless = False
+
     try:
         with ThreadPoolExecutor(1, "ood_toolkit_parts") as writer:
             for part in parts.plan:
@@ -225,7 +265,7 @@ def _make(job: ScoreJob, parts: Parts, store: PartStore, done: Callable[[Part], 
                     hopeless = False
                     if waiting is not None:
                         parts.note(waiting.result())
-                    waiting = writer.submit(write_part, store, part, table)
+                    waiting = writer.submit(write_part, store, part, table, parts.format)
                 done(part)
             if waiting is not None:
                 parts.note(waiting.result())

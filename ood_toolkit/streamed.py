@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from ood_toolkit.errors import InputError
 
 __all__ = [
     "AllRowsNeeded",
-    "MappedRows",
     "Memory",
     "StreamedArray",
     "as_streamed",
@@ -224,47 +223,3 @@ def refuse_all_rows(array: object, share: int = 1) -> None:
     """
     if (rows := as_streamed(array)) is not None:
         rows.admit(share * rows.nbytes)
-
-
-class MappedRows(StreamedArray):
-    """What a function makes of the rows of another streamed array, some grains at a time.
-
-    Parameters
-    ----------
-    base : StreamedArray
-        The rows.
-    make : callable
-        (n, ...) rows of it -> n new ones.
-    shape, dtype
-        Of what it makes.
-    grain : int
-        It is called with whole grains only, counted from the first row of the file.
-    """
-
-    def __init__(
-        self,
-        base: StreamedArray,
-        make: Callable[[Array], Array],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        grain: int,
-    ) -> None:
-        self.base, self.make, self.grain = base, make, grain
-        self.shape, self.dtype = shape, dtype
-        self.first, self.memory, self.what = base.first, base.memory, base.what
-
-    def fetch(self, start: int, stop: int) -> Array:
-        """Rows start ... stop, made in whole grains."""
-        result = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        for begin in range(start // self.grain * self.grain, stop, self.grain):
-            end = min(begin + self.grain, self.shape[0])
-            made = self.make(self.base.fetch(begin, end))
-            low, high = max(begin, start), min(end, stop)
-            result[low - start : high - start] = made[low - begin : high - begin]
-        return result
-
-    def part(self, start: int, stop: int) -> MappedRows:
-        """Some of the rows; parts begin at whole grains."""
-        assert start % self.grain == 0
-        shape = (stop - start, *self.shape[1:])
-        return MappedRows(self.base.part(start, stop), self.make, shape, self.dtype, self.grain)

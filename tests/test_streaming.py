@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -18,6 +19,7 @@ import pytest
 
 import ood_toolkit as ood
 from ood_toolkit import bounded
+from ood_toolkit.composed import StackedRows
 from ood_toolkit.detectors import make_detector, registered
 from ood_toolkit.detectors.planner import fit_method, score_together
 from ood_toolkit.errors import DataError, InputError, ToolkitWarning
@@ -103,10 +105,29 @@ def shards(x: Outputs, path: Path) -> None:
         save_outputs(x.rows(part), path / f"{number}.npz")
 
 
+def columns(x: Outputs, path: Path) -> None:
+    assert x.logits is not None
+    np.savez(path, logits=np.asfortranarray(x.logits), labels=x.labels)
+
+
+def compressed_columns(x: Outputs, path: Path) -> None:
+    assert x.logits is not None
+    np.savez_compressed(path, logits=np.asfortranarray(x.logits), labels=x.labels)
+
+
+def tensor_views(x: Outputs, path: Path) -> None:
+    import torch
+
+    wide = torch.zeros((7, 3000))
+    wide[:, 100:2600] = torch.tensor(x.logits).T
+    torch.save({"logits": wide.T[100:2600], "labels": torch.tensor(x.labels)}, path)
+
+
 FORMATS: list[tuple[Write, str]] = [
     *((save_outputs, suffix) for suffix in (".npz", ".safetensors", ".parquet", ".h5", ".zarr")),
     (save_outputs, ".csv"), (compressed, ".npz"), (chunked, ".h5"), (lists, ".parquet"),
-    (json_lines, ".jsonl"), (shards, ""), (save_outputs, ".pt"),
+    (json_lines, ".jsonl"), (shards, ""), (save_outputs, ".pt"), (tensor_views, ".pt"),
+    (columns, ".npz"), (compressed_columns, ".npz"),
 ]  # fmt: skip
 
 
@@ -153,6 +174,70 @@ def test_text_is_read_once_where_rows_are_asked_for_in_order(
     monkeypatch.setattr(row_kernels, "PARALLEL_FROM", 1)
     assert ood.score(streamed, "energy")["energy"].shape == (3000,)
     assert len(passes) == 1
+
+
+def as_members(order: str) -> Write:
+    def write(x: Outputs, path: Path) -> None:
+        np.savez(path, members=np.array(x.members, order=order))  # type: ignore[call-overload]
+
+    return write
+
+
+def as_stacked_columns(x: Outputs, path: Path) -> None:
+    """Rows first: each member is every third row of a matrix."""
+    import torch
+
+    rows = torch.tensor(np.moveaxis(np.asarray(x.members), 1, 0).copy())
+    torch.save({"members": rows.permute(1, 0, 2)}, path)
+
+
+STACKS: list[tuple[Write, str, str]] = [
+    (save_outputs, ".npz", ""), (save_outputs, ".safetensors", ""), (save_outputs, ".h5", ""),
+    (save_outputs, ".pt", ""), (shards, "", ""), (as_members("C"), ".npz", "in C order"),
+    (as_members("F"), ".npz", "in Fortran order"), (as_stacked_columns, ".pt", "rows first"),
+]  # fmt: skip
+OF_MEMBERS = [row.name for row in registered() if row.needs == ("members",)]
+
+
+@pytest.mark.parametrize(
+    ("write", "suffix", "how"), STACKS, ids=[f"{w.__name__}{s} {h}" for w, s, h in STACKS]
+)
+@pytest.mark.parametrize("block", [1, 60_000, 1 << 26])
+@pytest.mark.usefixtures("everything_streams")
+def test_stacks_of_members_stream(
+    write: Write, suffix: str, how: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = np.random.default_rng(5).normal(scale=3.0, size=(3, 2500, 4))
+    write(Outputs(members=stack), tmp_path / f"x{suffix}")
+    expected = ood.score(Outputs(members=stack), OF_MEMBERS)
+    monkeypatch.setattr(bounded, "BLOCK_BYTES", block)
+    monkeypatch.setattr(file_rows, "_BLOCK_BYTES", max(block, 5000))
+    streamed = load(tmp_path / f"x{suffix}", memory=PLENTY)
+    rows = as_streamed(streamed.members)
+    assert isinstance(rows, StackedRows)
+    assert len(streamed) == 2500
+    assert len(OF_MEMBERS) >= 5
+    found = ood.score(streamed, OF_MEMBERS)
+    for name in OF_MEMBERS:
+        np.testing.assert_array_equal(found[name], expected[name])
+    np.testing.assert_array_equal(np.asarray(rows), stack)
+    np.testing.assert_array_equal(rows[:, 3:9], stack[:, 3:9])
+    np.testing.assert_array_equal(rows[1][7:2000:9], stack[1][7:2000:9])
+    kept = streamed.rows(np.array([2000, 4, 4, 7])).members
+    np.testing.assert_array_equal(kept, stack[:, [2000, 4, 4, 7]])
+    part = streamed.rows(slice(1024, 2100))
+    np.testing.assert_array_equal(part.members[:, 5:9], stack[:, 1029:1033])  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("everything_streams")
+def test_a_bad_row_of_a_member_has_its_number_in_the_file(tmp_path: Path) -> None:
+    stack = np.zeros((3, 2500, 4))
+    stack[2, 1777, 1] = np.nan
+    save_outputs(Outputs(members=stack), tmp_path / "x.npz")
+    streamed = load(tmp_path / "x.npz", memory=PLENTY)
+    for part in (streamed, streamed.rows(slice(1024, 2100))):
+        with pytest.raises(InputError, match="member 2: logits: row 1777 holds NaN"):
+            ood.score(part, "mutual_information")
 
 
 METHODS = ("msp", "energy", "gen", "mahalanobis", "knn", "vim")
@@ -250,17 +335,71 @@ def test_what_needs_all_rows_is_fitted_on_every_kth(tmp_path: Path) -> None:
     assert digest(*vars_of(fitted)) == digest(*vars_of(expected))
 
 
+READS = {
+    "every row, in blocks": 0.0,
+    "some rows at even steps, as a parameter says": 0.5,
+    "all rows at once, or every k-th": 1.0,
+}
+"""What the page says of a fit -> the most that it may ask for at once, of all rows."""
+
+
+@pytest.mark.usefixtures("everything_streams")
+@pytest.mark.filterwarnings("ignore::ood_toolkit.errors.ToolkitWarning")
+def test_the_page_says_what_each_fit_reads(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "larger-than-memory.md").read_text("utf-8")
+    stated = {
+        name: what
+        for line in page.splitlines()
+        if (what := line.split("|")[1].strip() if line.startswith("|") else "") in READS
+        for name in re.findall(r"`(\w+)`", line)
+    }
+    train = load(files / "x.npz", memory=PLENTY)
+    asked: list[float] = []
+    get = StreamedArray.__getitem__
+
+    def noted(rows: StreamedArray, index: Any) -> Any:
+        if isinstance(index, slice) and len(range(*index.indices(len(rows)))) == len(rows):
+            asked.append(1.0)
+        return get(rows, index)
+
+    monkeypatch.setattr(StreamedArray, "admit", lambda rows, n: asked.append(n / rows.nbytes))
+    monkeypatch.setattr(StreamedArray, "__getitem__", noted)
+    found = {}
+    for row in registered():
+        if row.train:
+            asked.clear()
+            make_detector(row.name).fit(train, train)
+            most = max(asked, default=0.0)
+            found[row.name] = next(what for what, limit in READS.items() if min(most, 1.0) <= limit)
+    assert found == stated
+
+
+@pytest.mark.usefixtures("little_room")
+def test_files_that_cannot_be_read_in_part_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(
+        path, logits=np.asfortranarray(np.random.default_rng(0).random((1 << 20, 2)))
+    )
+    with pytest.raises(DataError, match=r"16\.0 MiB of it can only be read together"):
+        load(path, memory=PLENTY)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".npy"])
 @pytest.mark.usefixtures("little_room")
-def test_files_that_cannot_be_read_in_part_are_refused(suffix: str, tmp_path: Path) -> None:
-    logits = np.zeros((1_200_000, 2))
+def test_columns_are_read_within_a_limit(suffix: str, tmp_path: Path) -> None:
+    logits = np.asfortranarray(np.random.default_rng(0).random((600_000, 2)))
     path = tmp_path / f"x{suffix}"
     if suffix == ".npy":
-        np.save(path, np.asfortranarray(logits))
+        np.save(path, logits)
     else:
-        save_outputs(Outputs(logits=logits), path)
-    with pytest.raises(DataError, match=r"18\.3 MiB of it can only be read together"):
-        load(path, memory=PLENTY)
+        import torch
+
+        torch.save(torch.tensor(logits.T).T, path)
+    streamed = load(path, memory=PLENTY)
+    with pytest.raises(AllRowsNeeded, match="all rows are needed at once, 9 MiB"):
+        np.asarray(streamed.logits)
+    expected = ood.score(logits, "energy")["energy"]
+    np.testing.assert_array_equal(ood.score(streamed, "energy")["energy"], expected)
 
 
 def test_a_limit_below_what_the_process_takes_is_refused() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ood_toolkit.composed import StackedRows
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.convert import float_conversion
 from ood_toolkit.io.flat import FlatArray
@@ -17,7 +18,14 @@ from ood_toolkit.io.stored import StoredArray
 from ood_toolkit.outputs import Array
 from ood_toolkit.streamed import Memory, StreamedArray
 
-__all__ = ["FileRows", "fitting", "streamed_floats", "streamed_from", "streamed_labels"]
+__all__ = [
+    "FileRows",
+    "fitting",
+    "streamed_floats",
+    "streamed_from",
+    "streamed_labels",
+    "streamed_members",
+]
 
 _LEAST = 1 << 20
 _BLOCK_BYTES = 8 << 20
@@ -50,7 +58,7 @@ class FileRows(StreamedArray):
         self.first, self.grain = 0, 1
         self.what = ": ".join(part for part in (stored.path, stored.key) if part)
         self._begin = 0
-        self._flat = stored if isinstance(stored, FlatArray) and stored.grain == 1 else None
+        self._flat = stored if isinstance(stored, FlatArray) and stored.row_by_row else None
         self._blocks = None if self._flat is not None else _Blocks(stored)
         self._refuse_large_grain()
 
@@ -155,6 +163,17 @@ def streamed_floats(
     conversion = float_conversion(stored, name, word)
     stored.admit()
     return FileRows(stored, lambda rows, first: conversion(rows), memory)
+
+
+def streamed_members(
+    stored: StoredArray, word: np.dtype | None, memory: Memory
+) -> StackedRows | None:
+    """As `streamed_floats`, of a stack; None where its members can only be read together."""
+    layers = stored.layers() if len(stored.shape) == 3 else []
+    if not layers:
+        return None
+    stored.admit()
+    return StackedRows([streamed_floats(layer, "logits", word, memory) for layer in layers])
 
 
 def streamed_labels(stored: StoredArray, classes: int, memory: Memory) -> FileRows:

@@ -1,4 +1,4 @@
-"""Arrays that lie in a file as plain numbers in one run: mapped or read at their offset."""
+"""Arrays that lie in a file as plain numbers: mapped or read at their offset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import mmap
 import os
 import threading
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import FileIO
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy as np
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import MAP_FROM, check_allocation, refusing
 from ood_toolkit.io.stored import StoredArray, native
+from ood_toolkit.io.strided import Layout, c_strides
 from ood_toolkit.outputs import Array
 
 __all__ = ["Checksum", "FlatArray"]
@@ -32,29 +36,54 @@ class Checksum(NamedTuple):
 
 @dataclass(kw_only=True)
 class FlatArray(StoredArray):
-    """A run of numbers at `offset` of a file that had `file_size` bytes when it was opened."""
+    """Numbers from `offset` of a file on, which had `file_size` bytes when it was opened.
+
+    `strides` are the bytes from one entry to the next along each axis; C order where not given.
+    """
 
     offset: int
     file_size: int
-    fortran: bool = False
+    strides: tuple[int, ...] | None = None
     checksum: Checksum | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Which byte is which entry's."""
+        item = self.element.itemsize
+        return Layout(self.shape, self.strides or c_strides(self.shape, item), item)
+
+    @property
+    def row_by_row(self) -> bool:
+        """Whether rows lie one after the other, so that some of them are one run of bytes."""
+        return self.strides is None or self.layout.row_by_row
+
+    def layers(self) -> list[StoredArray]:
+        """The entries of the first axis, each an array of its own."""
+        with refusing(self.path, self.key):
+            self._verify()
+        _, strides, _ = layout = self.layout
+        return [
+            replace(
+                self,
+                shape=self.shape[1:],
+                offset=self.offset + number * strides[0],
+                strides=None if self.strides is None else strides[1:],
+                checksum=None,
+            )
+            for number in range(layout.shape[0])
+        ]
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Rows start ... stop, copied."""
         first, last = self.span(start, stop)
         with refusing(self.path, self.key):
             self._verify()
-            if self.fortran and len(self.shape) > 1:
-                return np.ascontiguousarray(native(self._whole()[first:last]))
+            if not self.row_by_row:
+                return native(self._gathered(first, last))
             shape = (last - first, *self.shape[1:]) if self.shape else ()
             row = self.nbytes // max(1, self.shape[0]) if self.shape else self.nbytes
             raw = self._bytes(self.offset + first * row, (last - first) * row)
             return native(raw.view(self.element).reshape(shape))
-
-    @property
-    def grain(self) -> int:
-        """All rows where the file holds column after column."""
-        return max(1, self.shape[0]) if self.fortran and len(self.shape) > 1 else 1
 
     def load(self) -> Array:
         """All of it, mapped where it is large, aligned and in native byte order."""
@@ -69,19 +98,21 @@ class FlatArray(StoredArray):
         # Compiled kernels need numbers at addresses that are multiples of their size.
         return self.element.isnative and self.offset % self.element.alignment == 0
 
-    def _whole(self) -> Array:
-        """The array as stored, in its own memory order."""
-        if self.nbytes > MAP_FROM and self._mappable():
-            return self._map()
-        raw = self._bytes(self.offset, self.nbytes)
-        return raw.view(self.element).reshape(self.shape, order="F" if self.fortran else "C")
+    def _gathered(self, first: int, last: int) -> Array:
+        """Rows that are not one run of bytes."""
+        with self._opened() as file:
+            return self.layout.rows(
+                first, last, self.element, lambda at, view: self._fill(file, self.offset + at, view)
+            )
 
     def _map(self) -> Array:
         with open(self.path, "rb") as file:
             self._check_size(file.fileno())
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        numbers = np.frombuffer(mapped, np.uint8, self.nbytes, self.offset).view(self.element)
-        return numbers.reshape(self.shape, order="F" if self.fortran else "C")
+        raw = np.frombuffer(mapped, np.uint8, self.layout.extent, self.offset)
+        whole = np.ndarray(self.shape, self.element, raw, 0, self.layout.strides)
+        whole.flags.writeable = False
+        return whole
 
     def window(self, start: int, stop: int) -> Array:
         """As `read`, into memory of this thread that its next window overwrites."""
@@ -97,17 +128,24 @@ class FlatArray(StoredArray):
 
     def _bytes(self, offset: int, count: int, room: Array | None = None) -> Array:
         raw = np.empty(count, np.uint8) if room is None else room
-        view = raw.data
+        with self._opened() as file:
+            self._fill(file, offset, raw.data)
+        return raw
+
+    @contextmanager
+    def _opened(self) -> Iterator[FileIO]:
         with open(self.path, "rb", buffering=0) as file:
             self._check_size(file.fileno())
-            file.seek(offset)
-            done = 0
-            while done < count:
-                got = file.readinto(view[done:])
-                if not got:
-                    self._shorter()
-                done += got
-        return raw
+            yield file
+
+    def _fill(self, file: FileIO, offset: int, view: memoryview) -> None:
+        file.seek(offset)
+        done = 0
+        while done < len(view):
+            got = file.readinto(view[done:])
+            if not got:
+                self._shorter()
+            done += got
 
     def _check_size(self, descriptor: int) -> None:
         # Touching a map beyond the end of its file kills the process.

@@ -12,7 +12,13 @@ import numpy as np
 
 from ood_toolkit.errors import BadParameter, DataError, InputError, ToolkitWarning
 from ood_toolkit.io.convert import float_type, floats, others
-from ood_toolkit.io.file_rows import fitting, streamed_floats, streamed_from, streamed_labels
+from ood_toolkit.io.file_rows import (
+    fitting,
+    streamed_floats,
+    streamed_from,
+    streamed_labels,
+    streamed_members,
+)
 from ood_toolkit.io.formats import open_arrays
 from ood_toolkit.io.gate import Limits
 from ood_toolkit.io.keys import choose_head, known_name
@@ -136,8 +142,11 @@ def _numbers(
     count = stored.nbytes
     if name == "features" and head is not None and stored.shape:
         count = max(count, 8 * stored.shape[0] * len(head.weight))  # of the logits they make
-    if memory is None or name == "members" or count <= streamed_from(memory):
+    if memory is None or count <= streamed_from(memory):
         return floats(fitting(stored, memory), name, word)
+    if name == "members":
+        members = streamed_members(stored, word, memory)
+        return members or floats(fitting(stored, memory), name, word)
     return streamed_floats(stored, name, word, memory)
 
 

@@ -14,6 +14,7 @@ from ood_toolkit.errors import DataError
 from ood_toolkit.io.flat import FlatArray
 from ood_toolkit.io.gate import Limits, readable_file, refusing
 from ood_toolkit.io.stored import RefusedArray, StoredArray
+from ood_toolkit.io.strided import f_strides
 
 __all__ = ["NpyHeader", "object_array", "open_npy", "read_header"]
 
@@ -34,6 +35,11 @@ class NpyHeader(NamedTuple):
     def nbytes(self) -> int:
         """Bytes that must follow the header."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...] | None:
+        """Bytes between entries along each axis; None in C order."""
+        return f_strides(self.shape, self.dtype.itemsize) if self.fortran else None
 
 
 def read_header(stream: IO[bytes], path: str, key: str) -> NpyHeader:
@@ -104,6 +110,6 @@ def open_npy(path: str, limits: Limits) -> dict[str, StoredArray]:
             limits=limits,
             offset=header.length,
             file_size=size,
-            fortran=header.fortran,
+            strides=header.strides,
         )
     }

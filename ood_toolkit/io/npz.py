@@ -119,7 +119,7 @@ def _member(
         limits=limits,
         offset=start + header.length,
         file_size=start + member.file_size,
-        fortran=header.fortran,
+        strides=header.strides,
         checksum=Checksum(start, member.file_size, member.CRC),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -175,6 +175,15 @@ class JoinedArray(StoredArray):
         for part in self.parts:
             part.admit()
         super().admit()
+
+    def layers(self) -> list[StoredArray]:
+        """The entries of the first axis, each joined; empty where a part's cannot be had."""
+        if not self.axis:
+            return []
+        each = zip(*(part.layers() for part in self.parts), strict=True)
+        return [
+            replace(self, shape=self.shape[1:], parts=layers, axis=self.axis - 1) for layers in each
+        ]
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Entries start ... stop of the first axis, whatever parts they lie in."""

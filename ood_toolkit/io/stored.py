@@ -142,6 +142,10 @@ class StoredArray(ABC):
         """Rows that are read together: a slice of fewer costs as much memory and time."""
         return 1
 
+    def layers(self) -> list[StoredArray]:
+        """The entries of the first axis as arrays; empty where they can only be read together."""
+        return []
+
     def span(self, start: int, stop: int | None) -> tuple[int, int]:
         """A slice's ends, clamped to the rows there are."""
         first, last, _ = slice(start, stop).indices(self.shape[0] if self.shape else 1)

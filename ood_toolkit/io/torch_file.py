@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,11 @@ import ml_dtypes
 import numpy as np
 
 from ood_toolkit.errors import DataError, MissingDependency
-from ood_toolkit.io.archive import open_archive
+from ood_toolkit.io.archive import data_offset, open_archive
+from ood_toolkit.io.flat import FlatArray
 from ood_toolkit.io.gate import MAP_FROM, Limits, one_line, refusing
 from ood_toolkit.io.stored import RefusedArray, StoredArray
+from ood_toolkit.io.strided import Layout
 from ood_toolkit.outputs import Array
 
 __all__ = ["open_torch"]
@@ -47,15 +50,19 @@ def open_torch(path: str, limits: Limits) -> dict[str, StoredArray]:
     """
     with open_archive(path) as archive:
         _check_members(path, archive.infolist())
+        stored = _stored_runs(path, archive)
     try:
         import torch
     except ImportError as reason:
         raise MissingDependency("torch", "torch", f"reading {path}") from reason
     content = _content(path, torch)
     with refusing(path):
+        tensors = dict(_tensors(path, content, "", torch, 0))
+        usable = [tensor for tensor in tensors.values() if not _unusable(tensor, torch)]
+        offsets = _offsets(stored, usable)
         return {
-            key: _tensor(path, key, tensor, torch, limits)
-            for key, tensor in _tensors(path, content, "", torch, 0)
+            key: _tensor(path, key, tensor, torch, limits, offsets)
+            for key, tensor in tensors.items()
         }
 
 
@@ -126,7 +133,38 @@ def _tensors(
                 yield from _tensors(path, value, f"{key}/{name}" if key else name, torch, depth + 1)
 
 
-def _tensor(path: str, key: str, tensor: Any, torch: Any, limits: Limits) -> StoredArray:
+def _stored_runs(path: str, archive: zipfile.ZipFile) -> list[tuple[int, int]]:
+    """Where the numbers lie: begin and bytes of each run; none in the other byte order."""
+    runs = []
+    for member in archive.infolist():
+        folder, _, name = member.filename.rpartition("/")
+        if name == "byteorder" and archive.read(member).decode("ascii") != sys.byteorder:
+            return []
+        if folder.rsplit("/", 1)[-1] == "data" and name.isdecimal() and member.file_size:
+            runs.append((data_offset(path, member), member.file_size))
+    return sorted(runs)
+
+
+def _offsets(stored: list[tuple[int, int]], tensors: list[Any]) -> dict[int, int]:
+    """Address of the mapped numbers of a tensor -> where they begin in the file.
+
+    The whole file is one map, so that runs follow each other in memory as they do there.  Where
+    they do not, or some are no tensor's, nothing is said.
+    """
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    mapped = sorted({(s.data_ptr(), s.nbytes()) for s in storages if s.nbytes()})
+    if [size for _, size in mapped] != [size for _, size in stored]:
+        return {}
+    between = {address - offset for (address, _), (offset, _) in zip(mapped, stored, strict=True)}
+    if len(between) != 1:
+        return {}
+    (shift,) = between
+    return {address: address - shift for address, _ in mapped}
+
+
+def _tensor(
+    path: str, key: str, tensor: Any, torch: Any, limits: Limits, offsets: Mapping[int, int]
+) -> StoredArray:
     reason = _unusable(tensor, torch)
     name = str(tensor.dtype)
     dtype = _DTYPES.get(name)
@@ -139,13 +177,16 @@ def _tensor(path: str, key: str, tensor: Any, torch: Any, limits: Limits) -> Sto
             foreign=name.removeprefix("torch."),
             reason=reason or f"{name} numbers cannot be used; save them as bfloat16 or float32",
         )
-    return TorchArray(
-        **common,
-        shape=tuple(tensor.shape),
-        dtype=dtype,
-        tensor=tensor.detach(),
-        file_size=os.path.getsize(path),
+    common |= {"shape": tuple(tensor.shape), "dtype": dtype, "file_size": os.path.getsize(path)}
+    begin = offsets.get(tensor.untyped_storage().data_ptr())
+    layout = Layout(
+        common["shape"], tuple(s * dtype.itemsize for s in tensor.stride()), dtype.itemsize
     )
+    if begin is None or not tensor.shape or tensor.is_neg() or not layout.windowed():
+        return TorchArray(**common, tensor=tensor.detach())
+    offset = begin + tensor.storage_offset() * dtype.itemsize
+    strides = None if layout.row_by_row else layout.strides
+    return FlatArray(**common, offset=offset, strides=strides)
 
 
 def _unusable(tensor: Any, torch: Any) -> str:
@@ -166,7 +207,7 @@ def _unusable(tensor: Any, torch: Any) -> str:
 
 @dataclass(kw_only=True)
 class TorchArray(StoredArray):
-    """A tensor whose storage is mapped from the file."""
+    """A tensor that torch has mapped, where it cannot be said which bytes of the file it is."""
 
     tensor: Any
     file_size: int

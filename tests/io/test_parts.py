@@ -223,7 +223,7 @@ from ood_toolkit.io.part_folder import locked_folder
 
 with locked_folder(sys.argv[1]):
     print("holding", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
