@@ -13,15 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.kernels._jit import kernel
-from ood_toolkit.kernels.ranking import (
-    TieGroups,
-    average_precision,
-    operating_point,
-    ordered_pairs,
-    trapezoid_precision,
-)
+from ood_toolkit.kernels.ranking import TieGroups
 
-__all__ = ["drawn_groups", "recount", "resampled", "resampled_metrics"]
+__all__ = ["count_draws", "drawn_groups", "recount", "recount_into", "resampled"]
 
 Array = npt.NDArray[Any]
 
@@ -54,44 +48,6 @@ def drawn_groups(groups: TieGroups, state: int) -> Array:
     return np.flatnonzero(np.diff(called, prepend=-1))
 
 
-def resampled_metrics(
-    groups: TieGroups,
-    states: Array,
-    choice: int,
-    ood_positive: bool,
-    wanted: int,
-    share: float,
-    trapezoid: bool,
-    rows: tuple[Array, Array] | None = None,
-) -> Array:
-    """AUROC, FPR, AUPR-in and AUPR-out of a resample a state, all by one call.  (R,) -> (R, 4).
-
-    Parameters
-    ----------
-    groups : TieGroups
-        The curve of all ID and OOD scores.
-    states : (R,) array of uint64
-        As of `resampled`.
-    choice, wanted, share
-        As of `operating_point`; `wanted` counts scores of the positive set.
-    ood_positive : bool
-        Whether the FPR has OOD positive.
-    trapezoid : bool
-        Whether the AUPR is the area under straight lines rather than average precision.
-    rows : two arrays of int, optional
-        Which row each sorted score of either set is of, (N,) and (M,): a state then draws the
-        same rows whatever the scores are.
-    """
-    figures = np.empty((states.size, 4))
-    of_first, of_second = (np.empty(0, np.int64),) * 2 if rows is None else rows
-    with np.errstate(over="ignore"):
-        _measure(
-            *groups, of_first, of_second, states, choice, ood_positive, wanted, share, trapezoid,
-            figures,
-        )  # fmt: skip
-    return figures
-
-
 def recount(groups: TieGroups, first: Array, second: Array) -> TieGroups:
     """Curve of weighted scores, given prefix sums of their weights in sorted order.
 
@@ -103,7 +59,7 @@ def recount(groups: TieGroups, first: Array, second: Array) -> TieGroups:
         0, then how much weight the largest 1, 2, ... scores of a set have.
     """
     hits, misses = np.empty((2, groups.first.size), np.int32)
-    size = _recount(groups.first, groups.second, first, second, hits, misses)
+    size = recount_into(groups.first, groups.second, first, second, hits, misses)
     return TieGroups(hits[:size], misses[:size])
 
 
@@ -120,7 +76,7 @@ def _prefix_sums(groups: TieGroups, state: int) -> tuple[Array, Array]:
 def _draw(state: np.uint64, drawn: Array) -> np.uint64:
     """Draw K of K with replacement: fills (K + 1,) prefix sums of how often each was drawn."""
     times = np.zeros(drawn.size - 1, np.uint8)
-    state = np.uint64(_count(np.uint64(state), times))
+    state = np.uint64(count_draws(np.uint64(state), times))
     total = np.int64(0)
     drawn[0] = 0
     for i in range(times.size):
@@ -130,20 +86,7 @@ def _draw(state: np.uint64, drawn: Array) -> np.uint64:
 
 
 @kernel
-def _draw_rows(state: np.uint64, rows: Array, drawn: Array) -> np.uint64:
-    """As `_draw`, but it is rows that are drawn, and prefix sums go through them as listed."""
-    times = np.zeros(rows.size, np.uint8)
-    state = np.uint64(_count(np.uint64(state), times))
-    total = np.int64(0)
-    drawn[0] = 0
-    for i in range(rows.size):
-        total += np.int64(times[np.uint64(rows[i])])
-        drawn[i + 1] = total
-    return state
-
-
-@kernel
-def _count(state: np.uint64, times: Array) -> np.uint64:
+def count_draws(state: np.uint64, times: Array) -> np.uint64:
     """Draw K of K with replacement: counts in (K,) bytes how often each was drawn.
 
     The numbers are those of SplitMix64 (Steele, Lea & Flood, 2014), made a block at a time
@@ -169,7 +112,7 @@ def _count(state: np.uint64, times: Array) -> np.uint64:
 
 
 @kernel
-def _recount(
+def recount_into(
     first: Array, second: Array, drawn_first: Array, drawn_second: Array, hits: Array, misses: Array
 ) -> np.int64:
     """(G + 1,) curve -> fills the entries of the resample, returns how many."""
@@ -182,44 +125,3 @@ def _recount(
         before = h + f
         hits[np.uint64(g)], misses[np.uint64(g)] = h, f
     return g + 1
-
-
-@kernel
-def _measure(
-    first: Array,
-    second: Array,
-    of_first: Array,
-    of_second: Array,
-    states: Array,
-    choice: int,
-    ood_positive: bool,
-    wanted: int,
-    share: float,
-    trapezoid: bool,
-    figures: Array,
-) -> None:
-    """(G + 1,) curve, (N,) and (M,) rows or none, (R,) states -> fills (R, 4)."""
-    n, m = np.int64(first[-1]), np.int64(second[-1])
-    drawn_first, drawn_second = np.empty(n + 1, np.int32), np.empty(m + 1, np.int32)
-    all_hits, all_misses = np.empty(first.size, np.int32), np.empty(first.size, np.int32)
-    for r in range(states.size):
-        if of_first.size == 0:
-            _draw(np.uint64(_draw(np.uint64(states[r]), drawn_first)), drawn_second)
-        else:
-            state = np.uint64(_draw_rows(np.uint64(states[r]), of_first, drawn_first))
-            _draw_rows(state, of_second, drawn_second)
-        size = _recount(first, second, drawn_first, drawn_second, all_hits, all_misses)
-        hits, misses = all_hits[:size], all_misses[:size]
-        figures[r, 0] = ordered_pairs(hits, misses) / (2 * n * m)
-        if ood_positive:
-            entry = operating_point(choice, misses[::-1], hits[::-1], wanted, share)
-            figures[r, 1] = (n - hits[size - 1 - entry]) / n
-        else:
-            entry = operating_point(choice, hits, misses, wanted, share)
-            figures[r, 1] = misses[entry] / m
-        if trapezoid:
-            figures[r, 2] = trapezoid_precision(hits, misses, False)
-            figures[r, 3] = trapezoid_precision(misses, hits, True)
-        else:
-            figures[r, 2] = average_precision(hits, misses, False)
-            figures[r, 3] = average_precision(misses, hits, True)

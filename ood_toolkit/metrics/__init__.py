@@ -22,19 +22,19 @@ from ood_toolkit.metrics.detection import (
     roc_curve,
 )
 from ood_toolkit.metrics.false_positives import FPR_RULES
+from ood_toolkit.metrics.fpr_interval import fpr_interval
 from ood_toolkit.metrics.intervals import Interval, auroc_interval, delong_interval
 from ood_toolkit.metrics.misclassification import ErrorDetection, error_detection
 from ood_toolkit.metrics.openset import ccr_at_fpr, oscr
 from ood_toolkit.metrics.paired import (
     AurocDifference,
-    MetricDifference,
     Placements,
     auroc_difference,
-    bootstrap_differences,
     placements,
 )
+from ood_toolkit.metrics.paired_metrics import MetricDifference, bootstrap_differences
 from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, PrecisionRecall, Ranking, Roc
-from ood_toolkit.metrics.ranking_bootstrap import bootstrap_intervals
+from ood_toolkit.metrics.ranking_bootstrap import bootstrap_intervals, bootstrap_intervals_of
 from ood_toolkit.metrics.reliability import BINNINGS, Reliability, reliability, top_label
 from ood_toolkit.metrics.scod import (
     ScodCurve,
@@ -84,6 +84,7 @@ __all__ = [
     "autc",
     "bootstrap_differences",
     "bootstrap_intervals",
+    "bootstrap_intervals_of",
     "brier",
     "brier_decomposition",
     "ccr_at_fpr",
@@ -96,6 +97,7 @@ __all__ = [
     "error_detection",
     "expected_calibration_error",
     "fpr_at_tpr",
+    "fpr_interval",
     "ks_calibration_error",
     "maximum_calibration_error",
     "metric_interval",

@@ -7,13 +7,18 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.area_moments import auroc_moments
 from ood_toolkit.metrics.ranking import Ranking
+from ood_toolkit.metrics.student import student_quantile
 
 __all__ = [
     "Interval",
     "auroc_interval",
+    "degrees_of_freedom",
     "delong_interval",
+    "logit_interval",
     "normal_quantile",
+    "variance_of_variance",
 ]
 
 
@@ -26,6 +31,9 @@ class Interval(NamedTuple):
 
 def auroc_interval(id_scores: Any, ood_scores: Any, level: float = 0.95) -> Interval:
     """Confidence interval of the AUROC by DeLong's variance, on the logit scale.
+
+    The quantile is Student's, since the variance itself is an estimate, and an unsure one near
+    an AUROC of 1, where few rows decide it.
 
     Parameters
     ----------
@@ -55,7 +63,7 @@ def auroc_interval(id_scores: Any, ood_scores: Any, level: float = 0.95) -> Inte
     --------
     >>> low, high = auroc_interval([0.9, 0.8, 0.4, 0.7], [0.5, 0.1, 0.3])
     >>> round(low, 3), round(high, 3)
-    (0.348, 0.996)
+    (0.298, 0.996)
     """
     return delong_interval(Ranking.of(id_scores, ood_scores), level)
 
@@ -90,17 +98,73 @@ def delong_interval(ranking: Ranking, level: float = 0.95) -> Interval:
     >>> low < 8 / 9 < high
     True
     """
-    z = normal_quantile(level)
+    normal_quantile(level)
     variance = ranking.auroc_variance()
     if math.isnan(variance):
         return Interval(math.nan, math.nan)
     auroc = ranking.auroc()
     if variance == 0.0 or auroc in (0.0, 1.0):
         return Interval(auroc, auroc)
-    logit = math.log(auroc / (1.0 - auroc))
-    reach = z * math.sqrt(variance) / (auroc * (1.0 - auroc))
-    low, high = (1.0 / (1.0 + math.exp(-(logit + side * reach))) for side in (-1.0, 1.0))
+    moments = auroc_moments(ranking.id_at_or_above, ranking.ood_at_or_above, auroc)
+    times = student_quantile(level, degrees_of_freedom(moments, ranking.n_id, ranking.n_ood))
+    return logit_interval(auroc, times * math.sqrt(variance) / (auroc * (1.0 - auroc)))
+
+
+def logit_interval(area: float, reach: float) -> Interval:
+    """Interval of an area inside (0, 1) that reaches so far on either side of its logit."""
+    logit = math.log(area / (1.0 - area))
+    low, high = (_share(logit + side * reach) for side in (-1.0, 1.0))
     return Interval(low, high)
+
+
+def _share(logit: float) -> float:
+    if logit < 0.0:  # so that nothing overflows far out
+        return math.exp(logit) / (1.0 + math.exp(logit))
+    return 1.0 / (1.0 + math.exp(-logit))
+
+
+def degrees_of_freedom(moments: tuple[float, float, float, float], n_id: int, n_ood: int) -> float:
+    """How sure the variance of an estimate is: degrees of freedom for Student's t.
+
+    The variance is the sum of that of the ID rows and that of the OOD rows.  Either is as sure
+    as its rows are many and their values' tails are thin; heavy tails, such as those of the
+    components of an AUROC near 1, leave few degrees of freedom.
+
+    Parameters
+    ----------
+    moments : tuple of float
+        Mean square and mean fourth power of the centred influence of an ID row on the
+        estimate, then of an OOD row.
+    n_id, n_ood : int
+        Rows.  A set of one has no variance, and counts for none.
+
+    Returns
+    -------
+    float
+        Above 0; infinite where the variance is 0.
+
+    References
+    ----------
+    Satterthwaite, Biometrics Bulletin 1946; with kurtosis O'Neill, The American Statistician
+    2014.
+
+    Examples
+    --------
+    >>> round(degrees_of_freedom((1.0, 3.0, 0.0, 0.0), 101, 50), 1)
+    103.0
+    """
+    variance = unsureness = 0.0
+    for n, square, fourth in ((n_id, *moments[:2]), (n_ood, *moments[2:])):
+        if n > 1:
+            variance += square / (n - 1)
+            unsureness += variance_of_variance(square, fourth, n)
+    return 2.0 * variance**2 / unsureness if unsureness > 0.0 else math.inf
+
+
+def variance_of_variance(square: float, fourth: float, n: int) -> float:
+    """Variance of the estimated variance of a mean of n > 1 values, from their mean powers."""
+    of_values = square * n / (n - 1)
+    return max(fourth - of_values**2 * (n - 3) / (n - 1), 0.0) / float(n) ** 3
 
 
 def normal_quantile(level: float) -> float:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.errors import InputError
-from ood_toolkit.metrics.false_positives import SWEPT, how_chosen
 from ood_toolkit.metrics.inputs import as_scores, undefined
 from ood_toolkit.metrics.intervals import Interval, normal_quantile
 from ood_toolkit.metrics.ranking import Ranking
-from ood_toolkit.metrics.ranking_bootstrap import METRICS, bootstrap_states, resampled_figures
 
 __all__ = [
     "AurocDifference",
-    "MetricDifference",
     "Placements",
     "auroc_difference",
-    "bootstrap_differences",
     "placements",
     "two_sided",
 ]
@@ -40,25 +35,6 @@ class AurocDifference(NamedTuple):
         Of the difference.
     p_value : float
         Two-sided, of no difference.
-    """
-
-    difference: float
-    interval: Interval
-    p_value: float
-
-
-class MetricDifference(NamedTuple):
-    """How much larger one method's metric is than another's, by a paired bootstrap.
-
-    Attributes
-    ----------
-    difference : float
-        Metric of the first minus that of the second.
-    interval : Interval
-        Percentiles of the resampled differences.
-    p_value : float
-        Two-sided, of no difference: from a normal law with the bootstrap's deviation.  Of the
-        FPR of scores with very many ties, which jumps, it is too small.
     """
 
     difference: float
@@ -183,95 +159,3 @@ def two_sided(difference: float, error: float) -> float:
     if error == 0.0:
         return 1.0 if difference == 0.0 else 0.0
     return math.erfc(abs(difference) / error / math.sqrt(2.0))
-
-
-def bootstrap_differences(
-    methods: Mapping[str, tuple[Any, Any]],
-    against: str,
-    metric: str = "fpr",
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    tpr: float = 0.95,
-    rule: str = "id_positive",
-    estimator: str = "step",
-) -> dict[str, MetricDifference]:
-    """Paired comparison of methods' AUROC, FPR or AUPR with one of them, by the bootstrap.
-
-    The same ID and OOD rows are drawn for every method, each set with replacement on its own.
-
-    Parameters
-    ----------
-    methods : mapping of str to two arrays
-        (N,) ID and (M,) OOD scores of each method, for the same rows in the same order.
-    against : str
-        The method that the others are compared with.
-    metric : str
-        "auroc", "fpr", "aupr_in" or "aupr_out".
-    resamples, seed, level, tpr, rule, estimator
-        As of `bootstrap_intervals`.
-
-    Returns
-    -------
-    dict of str to MetricDifference
-        Of every other method.
-
-    Raises
-    ------
-    InputError
-        If the numbers of rows differ, a set is empty, an array holds NaN, a number is out of
-        range, or the rule is the swept one of ODIN.
-
-    References
-    ----------
-    Efron & Tibshirani, An Introduction to the Bootstrap, 1993.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> good = rng.normal(2, 1, 200), rng.normal(0, 1, 200)
-    >>> poor = good[0] + rng.normal(0, 3, 200), good[1] + rng.normal(0, 3, 200)
-    >>> found = bootstrap_differences({"good": good, "poor": poor}, "good", resamples=100)
-    >>> found["poor"].difference > 0.3, found["poor"].p_value < 0.001
-    (True, True)
-    """
-    normal_quantile(level)
-    if against not in methods or metric not in METRICS:
-        known = methods if against not in methods else METRICS
-        raise InputError(f"{against if against not in methods else metric} is none of "
-                         f"{', '.join(known)}")  # fmt: skip
-    if metric == "fpr" and how_chosen(rule)[0] == SWEPT:
-        raise InputError(f"the sweep of rule {rule} has no paired bootstrap; choose another rule")
-    rankings = {name: Ranking.of(*scores) for name, scores in methods.items()}
-    sizes = {(r.n_id, r.n_ood) for r in rankings.values()}
-    if len(sizes) > 1 or 0 in next(iter(sizes)):
-        raise InputError(f"the methods must score the same rows, at least one a set: {sizes}")
-    states = bootstrap_states(resamples, seed)
-    column = METRICS.index(metric)
-    drawn, own = {}, {}
-    for name, ranking in rankings.items():
-        rows = tuple(np.argsort(as_scores("scores", s))[::-1] for s in methods[name])
-        figures = resampled_figures(ranking, states, tpr, rule, estimator, (rows[0], rows[1]))
-        drawn[name] = figures[:, column]
-        own[name] = _measured(ranking, metric, tpr, rule, estimator)
-    return {
-        name: _difference(own[name] - own[against], drawn[name] - drawn[against], level)
-        for name in methods
-        if name != against
-    }
-
-
-def _measured(ranking: Ranking, metric: str, tpr: float, rule: str, estimator: str) -> float:
-    if metric == "fpr":
-        return ranking.fpr_and_reason(tpr, rule)[0]
-    if metric == "auroc":
-        return ranking.auroc()
-    return ranking.aupr_in(estimator) if metric == "aupr_in" else ranking.aupr_out(estimator)
-
-
-def _difference(difference: float, drawn: Array, level: float) -> MetricDifference:
-    tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(drawn, [tail, 100.0 - tail])
-    p_value = two_sided(difference, float(drawn.std(ddof=1)))
-    return MetricDifference(difference, Interval(float(low), float(high)), p_value)

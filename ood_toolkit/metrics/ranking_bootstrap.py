@@ -1,31 +1,47 @@
-"""Bootstrap intervals of every ranking metric, from scores that are sorted once."""
+"""Intervals of every ranking metric, from scores that are sorted once."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.area_moments import auroc_moments, precision_moments
 from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.ranking import TieGroups
-from ood_toolkit.kernels.resampling import resampled_metrics
+from ood_toolkit.kernels.resampled_areas import resampled_areas, standings
 from ood_toolkit.kernels.threads import thread_count
-from ood_toolkit.metrics.false_positives import SWEPT, how_chosen
-from ood_toolkit.metrics.inputs import check_choice, check_share, least_count, undefined
-from ood_toolkit.metrics.intervals import Interval, normal_quantile
+from ood_toolkit.metrics.fpr_interval import fpr_interval
+from ood_toolkit.metrics.inputs import check_choice
+from ood_toolkit.metrics.intervals import (
+    Interval,
+    degrees_of_freedom,
+    logit_interval,
+    normal_quantile,
+)
 from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, Ranking
+from ood_toolkit.metrics.student import student_quantile
 
-__all__ = ["METRICS", "bootstrap_intervals", "bootstrap_states", "resampled_figures"]
+__all__ = [
+    "AREAS",
+    "METRICS",
+    "bootstrap_intervals",
+    "bootstrap_intervals_of",
+    "bootstrap_states",
+    "drawn_areas",
+    "joint_freedom",
+]
 
 Array = npt.NDArray[Any]
 
 METRICS = ("auroc", "fpr", "aupr_in", "aupr_out")
+"""What there are intervals of."""
+AREAS = ("auroc", "aupr_in", "aupr_out")
 """What a resample is measured by."""
-_AREAS = (0, 2, 3)  # columns of the metrics whose interval is made on the logit scale
-_BLOCK = 16
+_BLOCK = 64
 
 
 def bootstrap_intervals(
@@ -37,12 +53,13 @@ def bootstrap_intervals(
     rule: str = "id_positive",
     estimator: str = "step",
 ) -> dict[str, Interval]:
-    """Intervals of AUROC, FPR and AUPR by a stratified bootstrap.
+    """Intervals of AUROC and AUPR by a stratified bootstrap, and of the FPR by likelihood.
 
-    ID and OOD rows are drawn with replacement from their own set.  The interval of the FPR is
-    that of percentiles.  Those of the areas are normal on the logit scale, with the deviation
-    that the resamples show there: percentiles cover too seldom near 1.  The scores are never
-    sorted again; the same seed gives the same intervals whatever the number of threads.
+    ID and OOD rows are drawn with replacement from their own set.  The interval of an area is
+    one of Student's t on the logit scale, with the deviation that the resamples show there:
+    percentiles cover too seldom near 1, and so do normal quantiles where few rows decide the
+    area.  The interval of the FPR is that of `fpr_interval`, without resamples.  The scores are
+    never sorted again; the same seed gives the same intervals whatever the number of threads.
 
     Parameters
     ----------
@@ -61,7 +78,7 @@ def bootstrap_intervals(
     -------
     dict of str to Interval
         Of "auroc", "fpr", "aupr_in" and "aupr_out"; NaN, with a warning, where a set is
-        empty or a resample leaves the metric undefined.
+        empty or the metric is undefined.
 
     Raises
     ------
@@ -76,30 +93,72 @@ def bootstrap_intervals(
 
     Examples
     --------
-    >>> ranking = Ranking.of([0.9, 0.8, 0.4, 0.7], [0.5, 0.1, 0.3])
-    >>> low, high = bootstrap_intervals(ranking, resamples=200)["auroc"]
-    >>> 0.3 < low < ranking.auroc() < high < 1
+    >>> ranking = Ranking.of(np.linspace(0.4, 1.0, 50), np.linspace(0.0, 0.6, 40))
+    >>> low, high = bootstrap_intervals(ranking, resamples=200)["aupr_in"]
+    >>> low < ranking.aupr_in() < high < 1
     True
     """
-    z = normal_quantile(level)
+    return bootstrap_intervals_of([ranking], resamples, seed, level, tpr, rule, estimator)[0]
+
+
+def bootstrap_intervals_of(
+    rankings: Sequence[Ranking],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    tpr: float = 0.95,
+    rule: str = "id_positive",
+    estimator: str = "step",
+    wanted: Sequence[str] = METRICS,
+) -> list[dict[str, Interval]]:
+    """Intervals of several pairs of sets; those of the same sizes share what is drawn.
+
+    Parameters
+    ----------
+    rankings : sequence of Ranking
+        The scores.
+    resamples, seed, level, tpr, rule, estimator
+        As of `bootstrap_intervals`.
+    wanted : sequence of str
+        Of which metrics.
+
+    Returns
+    -------
+    list of dict
+        What `bootstrap_intervals` gives of these metrics for each, to the last bit.
+
+    Raises
+    ------
+    InputError
+        If `resamples`, `seed`, `level` or `tpr` is out of range.
+    UnknownName
+        If there is no such rule or estimator.
+
+    Examples
+    --------
+    >>> inside, far, near = np.linspace(0.4, 1.0, 50), [0.5, 0.1, 0.3], [0.6, 0.7, 0.8]
+    >>> rankings = [Ranking.of(inside, far), Ranking.of(inside, near)]
+    >>> bootstrap_intervals_of(rankings, 50)[0] == bootstrap_intervals(rankings[0], 50)
+    True
+    """
+    normal_quantile(level)
     states = bootstrap_states(resamples, seed)
     check_choice("AUPR estimator", estimator, AUPR_ESTIMATORS)
-    _, reason = ranking.fpr_and_reason(tpr, rule)
-    if ranking.n_id == 0 or ranking.n_ood == 0:
-        nan = undefined("bootstrap interval", reason)
-        return dict.fromkeys(METRICS, Interval(nan, nan))
-    values = resampled_figures(ranking, states, tpr, rule, estimator)
-    gaps = int(np.isnan(values[:, 1]).sum())
-    if gaps:
-        undefined("interval of the FPR", f"{gaps} of {resamples} resamples have none")
-    tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(values[:, 1], [tail, 100.0 - tail])
-    intervals = {"fpr": Interval(float(low), float(high))}
-    areas = (ranking.auroc(), ranking.aupr_in(estimator), ranking.aupr_out(estimator))
-    finest = (ranking.n_id * ranking.n_ood, ranking.n_id, ranking.n_ood)
-    for column, area, pairs in zip(_AREAS, areas, finest, strict=True):
-        intervals[METRICS[column]] = _on_logit_scale(area, values[:, column], z, 0.5 / pairs)
-    return {name: intervals[name] for name in METRICS}
+    alike: dict[tuple[int, int], list[int]] = {}
+    for k, ranking in enumerate(rankings):
+        alike.setdefault((ranking.n_id, ranking.n_ood), []).append(k)
+    found: dict[int, dict[str, Interval]] = {}
+    for sizes, members in alike.items():
+        some = [rankings[k] for k in members]
+        of_fpr = [fpr_interval(ranking, level, tpr, rule) for ranking in some]
+        if 0 in sizes:
+            found.update((k, dict.fromkeys(wanted, of_fpr[0])) for k in members)
+            continue
+        drawn = drawn_areas(some, states, estimator, with_auroc="auroc" in wanted)
+        for k, ranking, fpr, figures in zip(members, some, of_fpr, drawn, strict=True):
+            areas = _areas(ranking, figures, level, estimator, wanted)
+            found[k] = {name: fpr if name == "fpr" else areas[name] for name in wanted}
+    return [found[k] for k in range(len(rankings))]
 
 
 def bootstrap_states(resamples: int, seed: int) -> Array:
@@ -117,44 +176,63 @@ def bootstrap_states(resamples: int, seed: int) -> Array:
     return np.random.SeedSequence(int(seed)).generate_state(int(resamples), np.uint64)
 
 
-def resampled_figures(
-    ranking: Ranking,
+def drawn_areas(
+    rankings: Sequence[Ranking],
     states: Array,
-    tpr: float,
-    rule: str,
     estimator: str,
-    rows: tuple[Array, Array] | None = None,
+    rows: Sequence[tuple[Array, Array]] = (),
+    with_auroc: bool = True,
 ) -> Array:
-    """AUROC, FPR, AUPR-in and AUPR-out of each resample: (R,) -> (R, 4).
+    """AUROC, AUPR-in and AUPR-out of pairs of one size in each resample: (P, R, 3).
 
-    With `rows`, the rows of the sorted ID and OOD scores, a state draws the same rows whatever
-    their scores are; the swept rule then has no FPR.
+    The AUROC may be NaN where it is not wanted.  With `rows`, the rows of the sorted ID and OOD
+    scores of each pair, a state draws the same rows whatever their scores are.
     """
-    choice, ood_positive = how_chosen(rule)
-    share = check_share("tpr", tpr)
-    wanted = least_count(share, ranking.n_ood if ood_positive else ranking.n_id)
-    groups = TieGroups(ranking.id_at_or_above, ranking.ood_at_or_above)
-    values = np.empty((states.size, len(METRICS)))
+    curves = [TieGroups(r.id_at_or_above, r.ood_at_or_above) for r in rankings]
+    places = [] if estimator == "trapezoid" else [standings(curve) for curve in curves]
+    values = np.empty((len(curves), states.size, len(AREAS)))
 
     def measure(start: int, stop: int) -> None:
-        point = max(choice, 0)  # a sweep reads no point; its column is filled below
-        values[start:stop] = resampled_metrics(
-            groups, states[start:stop], point, ood_positive, wanted, share,
-            estimator == "trapezoid", rows,
-        )  # fmt: skip
-        if choice == SWEPT and rows is not None:
-            values[start:stop, 1] = np.nan
-        elif choice == SWEPT:
-            for r in range(start, stop):
-                values[r, 1], _ = ranking.resampled(int(states[r])).fpr_and_reason(tpr, rule)
+        some = states[start:stop]
+        values[:, start:stop] = resampled_areas(curves, places, some, with_auroc, rows)
 
     measure(0, 1)  # compiled by one thread before others need it
     share_out(measure, states.size, _BLOCK, thread_count())
     return values
 
 
-def _on_logit_scale(area: float, drawn: Array, z: float, margin: float) -> Interval:
-    """Normal interval of an area in [0, 1] with the deviation of its resampled logits.
+def joint_freedom(freedom: float, resamples: int) -> float:
+    """Degrees of freedom where a deviation is itself found from so many resamples."""
+    return 1.0 / (1.0 / freedom + 1.0 / (resamples - 1))
+
+
+def _areas(
+    ranking: Ranking, drawn: Array, level: float, estimator: str, wanted: Sequence[str]
+) -> dict[str, Interval]:
+    """Intervals of the areas of a pair whose resamples had those of (R, 3)."""
+    inside, outside = ranking.id_at_or_above, ranking.ood_at_or_above
+    n, m = ranking.n_id, ranking.n_ood
+    intervals = {}
+    for name in (name for name in AREAS if name in wanted):
+        # how sure a variance is hardly depends on the estimator
+        if name == "auroc":
+            area, finest = ranking.auroc(), n * m
+            freedom = degrees_of_freedom(auroc_moments(inside, outside, area), n, m)
+        elif name == "aupr_in":
+            area, finest = ranking.aupr_in(estimator), n
+            moments = precision_moments(inside, outside, False, ranking.aupr_in())
+            freedom = degrees_of_freedom(moments, n, m)
+        else:
+            area, finest = ranking.aupr_out(estimator), m
+            moments = precision_moments(outside, inside, True, ranking.aupr_out())
+            freedom = degrees_of_freedom(moments, m, n)
+        times = student_quantile(level, joint_freedom(freedom, len(drawn)))
+        intervals[name] = _on_logit_scale(area, drawn[:, AREAS.index(name)], times, 0.5 / finest)
+    return intervals
+
+
+def _on_logit_scale(area: float, drawn: Array, times: float, margin: float) -> Interval:
+    """Interval of an area in [0, 1] of so many deviations of its resampled logits.
 
     Areas nearer to 0 or 1 than `margin`, half of what one pair or row counts, are taken to lie
     there, so that their logits are finite.
@@ -162,8 +240,6 @@ def _on_logit_scale(area: float, drawn: Array, z: float, margin: float) -> Inter
     if area in (0.0, 1.0) or drawn.min() == drawn.max():
         return Interval(area, area)
     inside = np.clip(drawn, margin, 1.0 - margin)
-    reach = z * float(np.log(inside / (1.0 - inside)).std(ddof=1))
-    about = min(max(area, margin), 1.0 - margin)
-    logit = math.log(about / (1.0 - about))
-    low, high = (1.0 / (1.0 + math.exp(-(logit + side * reach))) for side in (-1.0, 1.0))
+    reach = times * float(np.log(inside / (1.0 - inside)).std(ddof=1))
+    low, high = logit_interval(min(max(area, margin), 1.0 - margin), reach)
     return Interval(min(low, area), max(high, area))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from statistics import NormalDist
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ood_toolkit import metrics
 from ood_toolkit.errors import InputError, ToolkitWarning, UnknownName
 from ood_toolkit.metrics import FPR_RULES, Ranking
+from ood_toolkit.metrics.student import student_quantile
 from tests.metrics.score_strategies import compiled, scores
 from tests.reference import metrics_reference as slow
 
@@ -22,7 +24,7 @@ TIED = st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0])
 
 @compiled
 @given(st.tuples(scores(TIED), scores(TIED)))
-def test_delong_interval_is_a_normal_one_on_the_logit_scale(pair):
+def test_delong_interval_is_one_of_students_t_on_the_logit_scale(pair):
     if min(map(len, pair)) < 2:
         with pytest.warns(ToolkitWarning, match="fewer than two"):
             assert all(map(math.isnan, metrics.auroc_interval(*pair)))
@@ -32,12 +34,11 @@ def test_delong_interval_is_a_normal_one_on_the_logit_scale(pair):
     if auroc in (0.0, 1.0) or variance < 1e-20:
         assert low == pytest.approx(auroc) == high
         return
-    z = NormalDist().inv_cdf(0.95)
+    times = student_quantile(0.9, slow.delong_freedom(*pair))
     for end, side in ((low, -1), (high, 1)):
-        logit = math.log(end / (1 - end))
         about = math.log(auroc / (1 - auroc))
-        reach = z * math.sqrt(variance) / (auroc * (1 - auroc))
-        assert logit == pytest.approx(about + side * reach, rel=1e-6, abs=1e-9)
+        logit = about + side * times * math.sqrt(variance) / (auroc * (1 - auroc))
+        assert end == pytest.approx(1 / (1 + math.exp(-max(-700.0, logit))), rel=1e-6, abs=1e-9)
 
 
 @compiled
@@ -114,13 +115,13 @@ def test_bootstrap_equals_resampling_and_scoring_anew():
     anew = []
     for _ in range(runs):
         drawn = Ranking.of(rng.choice(id_scores, 400), rng.choice(ood_scores, 300))
-        anew.append((drawn.auroc(), drawn.fpr_at_tpr(), drawn.aupr_in(), drawn.aupr_out()))
+        anew.append((drawn.auroc(), drawn.aupr_in(), drawn.aupr_out()))
     spread = np.std(anew, axis=0)
     expected = np.percentile(anew, [2.5, 97.5], axis=0)
-    for k, metric in enumerate(("auroc", "fpr", "aupr_in", "aupr_out")):
+    for k, metric in enumerate(("auroc", "aupr_in", "aupr_out")):
         # A 2.5 % quantile of 4,000 normal draws has a standard error of 0.042 deviations; of
-        # the difference of two, 0.06.  The FPR moves in steps of 1/300.
-        slack = 4 * 0.06 * spread[k] + (1 / 300 if metric == "fpr" else 0.0)
+        # the difference of two, 0.06.
+        slack = 4 * 0.06 * spread[k]
         np.testing.assert_allclose(found[metric], expected[:, k], atol=slack)
 
 
@@ -168,7 +169,7 @@ def test_bootstrap_says_where_it_has_no_answer():
         found = metrics.bootstrap_intervals(Ranking.of([1.0], []))
     assert all(math.isnan(end) for interval in found.values() for end in interval)
     few = Ranking.of([3.0, 2.0, 1.0], [0.0, 1.5])
-    with pytest.warns(ToolkitWarning, match="20 of 20 resamples have none"):
+    with pytest.warns(ToolkitWarning, match="interval of the FPR is NaN"):
         found = metrics.bootstrap_intervals(few, 20, rule="odin")
     assert math.isnan(found["fpr"].low)
     assert not math.isnan(found["auroc"].low)
@@ -187,30 +188,35 @@ def test_bootstrap_says_where_it_has_no_answer():
 )
 def test_bootstrap_refuses(arguments, error, match):
     with pytest.raises(error, match=match):
-        metrics.bootstrap_intervals(Ranking.of([1.0, 2.0], [0.0, 1.5]), **arguments)
+        metrics.bootstrap_intervals(Ranking.of(np.arange(50.0), [0.0, 1.5]), **arguments)
 
 
-def test_bootstrap_of_areas_is_normal_on_the_logit_scale():
+def test_bootstrap_of_areas_is_students_t_on_the_logit_scale():
     """With the deviation of logits of figures resampled and scored anew."""
     rng = np.random.default_rng(SEED)
-    ranking = Ranking.of(rng.normal(1.5, 1, 120), rng.normal(0, 1, 90))
+    id_scores, ood_scores = rng.normal(1.5, 1, 120), rng.normal(0, 1, 90)
+    ranking = Ranking.of(id_scores, ood_scores)
     found = metrics.bootstrap_intervals(ranking, resamples=300, seed=4, level=0.9)
     states = np.random.SeedSequence(4).generate_state(300, np.uint64)
     drawn = [ranking.resampled(int(state)) for state in states]
-    z = NormalDist().inv_cdf(0.95)
-    for name in ("auroc", "aupr_in", "aupr_out"):
+    freedoms = {
+        "auroc": slow.delong_freedom(id_scores, ood_scores),
+        "aupr_in": slow.precision_freedom(id_scores, ood_scores),
+        "aupr_out": slow.precision_freedom(-ood_scores, -id_scores),
+    }
+    for name, freedom in freedoms.items():
+        times = student_quantile(0.9, 1 / (1 / freedom + 1 / 299))
         values = np.array([getattr(one, name)() for one in drawn])
         area = getattr(ranking, name)()
         logit = math.log(area / (1 - area))
-        reach = z * np.log(values / (1 - values)).std(ddof=1)
+        reach = times * np.log(values / (1 - values)).std(ddof=1)
         expected = [1 / (1 + math.exp(-(logit + side * reach))) for side in (-1, 1)]
-        assert found[name] == pytest.approx(expected, rel=1e-9)
-    fprs = [one.fpr_at_tpr() for one in drawn]
-    assert found["fpr"] == pytest.approx(np.percentile(fprs, [5, 95]), rel=1e-12)
+        assert found[name] == pytest.approx(expected, rel=1e-7)
+    assert found["fpr"] == metrics.fpr_interval(ranking, 0.9)
 
 
 def test_areas_of_sets_that_do_not_overlap_are_points():
-    found = metrics.bootstrap_intervals(Ranking.of([3.0, 2.0, 4.0], [0.0, 1.0]), 20)
+    found = metrics.bootstrap_intervals(Ranking.of(np.arange(2.0, 52.0), [0.0, 1.0]), 20)
     assert found["auroc"] == found["aupr_in"] == found["aupr_out"] == (1.0, 1.0)
 
 
@@ -221,12 +227,12 @@ def paired(noise, n=300, m=200):
     return {"a": (inside, outside), "b": worse}
 
 
-@pytest.mark.parametrize("metric", ["auroc", "fpr", "aupr_in", "aupr_out"])
+@pytest.mark.parametrize("metric", ["auroc", "aupr_in", "aupr_out"])
 def test_paired_bootstrap_equals_drawing_the_rows(metric):
     methods, runs = paired(1.0), 3_000
     found = metrics.bootstrap_differences(methods, "a", metric, resamples=runs)["b"]
     rng = np.random.default_rng(1)
-    measure = {"fpr": lambda r: r.fpr_at_tpr()}.get(metric, lambda r: getattr(r, metric)())
+    measure = operator.methodcaller(metric)
     anew = []
     for _ in range(runs):
         rows = rng.integers(0, 300, 300), rng.integers(0, 200, 200)
@@ -235,7 +241,7 @@ def test_paired_bootstrap_equals_drawing_the_rows(metric):
     own = [measure(Ranking.of(*pair)) for pair in methods.values()]
     assert found.difference == pytest.approx(own[1] - own[0], abs=1e-12)
     spread = np.std(anew)
-    slack = 4 * 0.07 * spread + (1 / 200 if metric == "fpr" else 0.0)
+    slack = 4 * 0.07 * spread
     np.testing.assert_allclose(found.interval, np.percentile(anew, [2.5, 97.5]), atol=slack)
 
 
@@ -244,6 +250,36 @@ def test_paired_bootstrap_of_a_method_with_itself():
     for metric in ("auroc", "fpr", "aupr_in", "aupr_out"):
         found = metrics.bootstrap_differences(methods, "a", metric, resamples=50)["same"]
         assert found == (0.0, (0.0, 0.0), 1.0)
+
+
+@pytest.mark.parametrize("rule", ["id_positive", "ood_positive"])
+def test_the_paired_test_of_the_fpr_has_the_deviation_of_drawing_anew(rule):
+    """Of new rows of the same law, at a difference; to the noise of the slopes."""
+    rng, found, errors = np.random.default_rng(SEED), [], []
+    for _ in range(200):
+        inside, outside = rng.normal(1.5, 1, 800), rng.normal(0, 1, 800)
+        worse = inside + rng.normal(size=800), outside + rng.normal(size=800)
+        one = metrics.bootstrap_differences({"a": (inside, outside), "b": worse}, "a", rule=rule)
+        found.append(one["b"].difference)
+        errors.append((one["b"].interval.high - one["b"].interval.low) / 2 / 1.959964)
+    assert np.mean(errors) == pytest.approx(np.std(found, ddof=1), rel=4 / math.sqrt(400))
+
+
+def test_the_paired_test_of_the_fpr_among_ties_is_the_least_deviance_of_two_tables():
+    rng = np.random.default_rng(SEED)
+    shared = [rng.normal(size=n) for n in (60, 50)]
+    methods = {
+        name: tuple(np.round(s + rng.normal(size=s.size)) + shift for s, shift in
+                    zip(shared, (2.0, 0.0), strict=True))
+        for name in "ab"
+    }  # fmt: skip
+    found = metrics.bootstrap_differences(methods, "b")["a"]
+    least = slow.least_deviance(methods["a"], methods["b"], 0.95)
+    assert least > 0.01
+    assert found.p_value == pytest.approx(math.erfc(math.sqrt(least / 2)), rel=1e-6)
+    low, high = found.interval
+    assert low <= found.difference <= high
+    assert (found.p_value > 0.05) == (low <= 0.0 <= high)
 
 
 def test_paired_bootstrap_refuses():

@@ -128,6 +128,96 @@ def delong_variance(id_scores, ood_scores):
     return of_id / n + of_ood / m
 
 
+def freedom(of_id, of_ood):
+    """Satterthwaite's degrees of freedom of the variance of a sum of two means."""
+    variance = uncertainty = 0.0
+    for values in (of_id, of_ood):
+        n, mean = len(values), math.fsum(values) / len(values)
+        of_values = math.fsum((v - mean) ** 2 for v in values) / (n - 1)
+        fourth = math.fsum((v - mean) ** 4 for v in values) / n
+        variance += of_values / n
+        uncertainty += (fourth - of_values**2 * (n - 3) / (n - 1)) / n**3
+    return 2 * variance**2 / uncertainty if uncertainty > 1e-25 else math.inf
+
+
+def delong_freedom(id_scores, ood_scores):
+    return freedom(
+        [auroc([s], ood_scores) for s in id_scores], [auroc(id_scores, [s]) for s in ood_scores]
+    )
+
+
+def weighted_precision(positives, negatives, weights, other_weights):
+    """Average precision of weighted scores without ties, by the definition."""
+    area = 0.0
+    for s, w in zip(positives, weights, strict=True):
+        hits = sum(v for t, v in zip(positives, weights, strict=True) if t >= s)
+        false = sum(v for t, v in zip(negatives, other_weights, strict=True) if t >= s)
+        area += w * hits / (hits + false * len(negatives) / len(positives))
+    return area
+
+
+def precision_freedom(positives, negatives, step=1e-4):
+    """With influence values by central differences: a row's weight up, the others' down."""
+    found = []
+    for changed in (0, 1):
+        sizes = len(positives), len(negatives)
+        values = []
+        for row in range(sizes[changed]):
+            areas = []
+            for sign in (1, -1):
+                weights = [[1 / n] * n for n in sizes]
+                weights[changed] = [w * (1 - sign * step) for w in weights[changed]]
+                weights[changed][row] += sign * step
+                areas.append(weighted_precision(positives, negatives, *weights))
+            values.append((areas[0] - areas[1]) / (2 * step))
+        found.append(values)
+    return freedom(*found)
+
+
+def deviance(counts, expected):
+    return 2 * sum(k * math.log(k / e) for k, e in zip(counts, expected, strict=True) if k)
+
+
+def least_deviance(a, b, share):
+    """Of no difference of FPR, over every two scores as thresholds; the shares by search."""
+    least = math.inf
+    for t, u in itertools.product(sorted(set(a[0])), sorted(set(b[0]))):
+        passing = [(x >= t, y >= u) for x, y in zip(a[1], b[1], strict=True)]
+        alone = sum(x > y for x, y in passing), sum(y > x for x, y in passing)
+        found = deviance(alone, [sum(alone) / 2] * 2) if sum(alone) else 0.0
+        bounds = []
+        for scores, cut in ((a[0], t), (b[0], u)):
+            n = len(scores)
+            if sum(s >= cut for s in scores) < share * n:
+                bounds.append([s >= cut for s in scores])
+            elif sum(s > cut for s in scores) >= share * n:
+                bounds.append([s > cut for s in scores])
+        if len(bounds) == 1:
+            k, n = sum(bounds[0]), len(bounds[0])
+            found += deviance((k, n - k), (n * share, n * (1 - share)))
+        elif bounds:
+            cells = [
+                sum((x, y) == cell for x, y in zip(*bounds, strict=True))
+                for cell in ((1, 1), (1, 0), (0, 1), (0, 0))
+            ]
+            n, low, high = sum(cells), max(0.0, 2 * share - 1), share
+
+            def of_cells(x, cells=cells, n=n):
+                return deviance(
+                    cells, [n * x, n * (share - x), n * (share - x), n * (1 - 2 * share + x)]
+                )
+
+            for _ in range(200):
+                left, right = low + (high - low) / 3, high - (high - low) / 3
+                if of_cells(left) < of_cells(right):
+                    high = right
+                else:
+                    low = left
+            found += of_cells((low + high) / 2)
+        least = min(least, found)
+    return least
+
+
 def delong_covariance(a_id, a_ood, b_id, b_ood):
     n, m, a, b = len(a_id), len(a_ood), auroc(a_id, a_ood), auroc(b_id, b_ood)
     of_id = sum(

@@ -1,0 +1,155 @@
+"""Two methods' false-positive rates where scores tie, by the likelihood of both sets' tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ood_toolkit.metrics.intervals import Interval
+
+__all__ = ["least_deviance", "tied_interval"]
+
+Array = npt.NDArray[Any]
+Pair = tuple[Array, Array]
+
+_MOST_LIMIT = 60.0  # of the deviance of thresholds that are looked at
+_MOST_THRESHOLDS = 400
+_HALVINGS = 40
+
+
+def least_deviance(positives: Pair, negatives: Pair, share: float, difference: float) -> float:
+    """How unlikely a difference of two methods' FPR is, at the thresholds that suit it best.
+
+    Parameters
+    ----------
+    positives, negatives : two pairs of arrays of float64
+        Scores of both methods for the same (N,) positives and (M,) negatives.
+    share : float
+        Of the positives, in (0, 1), that the thresholds are to let pass.
+    difference : float
+        FPR of the first method minus that of the second, in (-1, 1).
+
+    Returns
+    -------
+    float
+        At least 0; of the true difference, about chi-squared with one degree of freedom or
+        less.
+    """
+    return _Tables(positives, negatives, share).least(difference)
+
+
+def tied_interval(
+    positives: Pair, negatives: Pair, share: float, about: float, limit: float
+) -> Interval:
+    """Differences whose `least_deviance` is at most the limit, around one of them."""
+    tables = _Tables(positives, negatives, share)
+    ends = []
+    for far in (-1.0, 1.0):
+        near = about
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (near + far)
+            if tables.least(middle) <= limit:
+                near = middle
+            else:
+                far = middle
+        ends.append(near)
+    return Interval(*ends)
+
+
+class _Tables:
+    """Counts by pairs of thresholds: K of the first method times L of the second."""
+
+    def __init__(self, positives: Pair, negatives: Pair, share: float) -> None:
+        cuts = [_thresholds(scores, share) for scores in positives]
+        self.rows = len(negatives[0])
+        both, first, second = _both_pass(negatives, [values for values, _, _ in cuts])
+        self.only_first = first[:, None] - both
+        self.only_second = second[None, :] - both
+        sides = [side for _, side, _ in cuts]
+        bounds = [bound for _, _, bound in cuts]
+        self.used = _against_share(_both_pass(positives, bounds), len(positives[0]), share, sides)
+
+    def least(self, difference: float) -> float:
+        """Least deviance of the difference over the pairs of thresholds."""
+        b, c = self.only_first, self.only_second
+        if difference < 0.0:
+            b, c, difference = c, b, -difference
+        rest = self.rows - b - c
+        # shares q + difference and q of the rows that one method alone lets pass
+        linear = b * (1.0 - difference) + c * (1.0 - 3.0 * difference) - 2.0 * rest * difference
+        root = np.sqrt(linear**2 + 8.0 * self.rows * c * difference * (1.0 - difference))
+        q = np.maximum((linear + root) / (4.0 * self.rows), 0.0)
+        expected = (q + difference, q, 1.0 - 2.0 * q - difference)
+        found = sum(
+            _log_ratio(k, self.rows * e) for k, e in zip((b, c, rest), expected, strict=True)
+        )
+        return float((self.used + 2.0 * found).min())
+
+
+def _thresholds(scores: Array, share: float) -> tuple[Array, Array, Array]:
+    """Distinct positive scores, from the largest down, that may be the threshold wanted.
+
+    With each: -1 where fewer positives reach it than are wanted, 1 where more lie above it, 0
+    where neither speaks against it; and the least score of the positives that are counted
+    against it.
+    """
+    values, counts = np.unique(scores, return_counts=True)
+    values, reached = values[::-1], np.cumsum(counts[::-1])
+    above = reached - counts[::-1]
+    wanted = share * len(scores)
+    reach = math.sqrt(_MOST_LIMIT * wanted * (1.0 - share))
+    near = (reached > wanted - reach) & (above < wanted + reach)
+    chosen = np.flatnonzero(near)
+    if chosen.size > _MOST_THRESHOLDS:
+        chosen = chosen[:: -(-chosen.size // _MOST_THRESHOLDS)]
+        own = int(np.searchsorted(reached, wanted))
+        chosen = np.unique(np.append(chosen, own))
+    side = np.where(reached < wanted, -1, np.where(above >= wanted, 1, 0))[chosen]
+    values = values[chosen]
+    return values, side, np.where(side > 0, np.nextafter(values, np.inf), values)
+
+
+def _both_pass(scores: Pair, cuts: list[Array]) -> tuple[Array, Array, Array]:
+    """Rows that reach both of two descending cuts (K, L), the first (K,), the second (L,)."""
+    first, second = (np.searchsorted(-cut, -s) for s, cut in zip(scores, cuts, strict=True))
+    k, m = len(cuts[0]), len(cuts[1])
+    table = np.bincount(first * (m + 1) + second, minlength=(k + 1) * (m + 1))
+    table = table.reshape(k + 1, m + 1).cumsum(axis=0).cumsum(axis=1).astype(np.float64)
+    return table[:k, :m], table[:k, m], table[k, :m]
+
+
+def _against_share(
+    passing: tuple[Array, Array, Array], rows: int, share: float, sides: list[Array]
+) -> Array:
+    """Deviance of the positives that pass from the share that is to pass.  (K, L)."""
+    both, first, second = passing
+    alone = [_binomial(counts, rows, share) * (side != 0)
+             for counts, side in zip((first, second), sides, strict=True)]  # fmt: skip
+    one_only = alone[0][:, None] + alone[1][None, :]
+    # both bound: of the shares x, share - x, share - x, 1 - 2 share + x the likeliest
+    spread = first[:, None] + second[None, :] - 2.0 * both
+    rest = rows - both - spread
+    spare = 1.0 - 2.0 * share
+    linear = both * (share - spare) - spread * spare + rest * share
+    inside = np.maximum(linear**2 + 4.0 * rows * both * share * spare, 0.0)
+    x = (linear + np.sqrt(inside)) / (2.0 * rows)
+    found = _log_ratio(both, rows * x) + _log_ratio(rest, rows * (spare + x))
+    for counts in (first[:, None] - both, second[None, :] - both):
+        found = found + _log_ratio(counts, rows * (share - x))
+    bound = (sides[0] != 0)[:, None] & (sides[1] != 0)[None, :]
+    return np.where(bound, 2.0 * found, one_only)
+
+
+def _binomial(counts: Array, rows: int, share: float) -> Array:
+    found = _log_ratio(counts, rows * share) + _log_ratio(rows - counts, rows * (1.0 - share))
+    return 2.0 * found
+
+
+def _log_ratio(counts: Array, expected: Any) -> Array:
+    """Counts times the log of their ratio to what is expected, 0 where none is counted."""
+    expected = np.maximum(np.broadcast_to(expected, counts.shape), 1e-300)
+    safe = np.where(counts > 0, counts, 1.0)
+    return np.where(counts > 0, counts * np.log(safe / expected), 0.0)
