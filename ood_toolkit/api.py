@@ -167,6 +167,8 @@ def evaluate(
     compare: bool = True,
     pictures: bool = False,
     memory: int | None = None,
+    workers: int | None = None,
+    keep_scores: bool = False,
     progress: Callable[[str], None] = lambda label: None,
 ) -> Evaluation:
     """How well detectors tell in-distribution rows from out-of-distribution ones.
@@ -212,7 +214,13 @@ def evaluate(
     pictures : bool
         Whether histograms, curves and extreme rows are collected for a report.
     memory : int, optional
-        Bytes that ranking and comparing methods may take; by default half of what is free.
+        Bytes that running methods side by side, ranking and comparing them may take; by default
+        half of what is free.
+    workers : int, optional
+        Processes that fit and score methods side by side, with the same results; by default one
+        a processor, where there is work and memory enough.
+    keep_scores : bool
+        Whether the result holds the scores of every row, as `.scores`.
     progress : callable, optional
         Called with a label after each step.
 
@@ -240,6 +248,8 @@ def evaluate(
     """
     if bootstrap < 0:
         raise BadParameter(f"bootstrap must be at least 0, got {bootstrap}")
+    if workers is not None and workers < 1:
+        raise BadParameter(f"workers must be at least 1, got {workers}")
     everything = methods == "all" or list(methods) == ["all"]
     listed: Sequence[str | Detector] = [methods] if isinstance(methods, str) else methods
     if everything:
@@ -263,6 +273,8 @@ def evaluate(
         compare,
         pictures,
         memory,
+        workers,
+        keep_scores,
         progress,
     )
     result = harness.run(

@@ -7,12 +7,15 @@ from .error_detection import evaluate_errors
 from .far_field import FarField, along_ray, far_field
 from .fragility import Fragility, fragility, temperature_drift
 from .harness import Harness
+from .kept_scores import KeptScores
 from .manifest import Input, run_record
 from .method_ranks import MethodRanks, critical_difference, rank_methods
 from .misclassification import ErrorDetection, ErrorReport, Scod, error_report
+from .paired_runs import PairedTest, paired_tests
 from .perturbation import argmax_preserving_perturbation, flatter, sharper
 from .pooling import Pooled, pool_results
 from .records import Convention, Evaluation, MethodNote, PairResult, ShiftedSet
+from .score_folder import read_scores, save_scores
 from .sets import FittedOn, Reported, split_group
 from .stress import Stress, StressReport, stress
 from .tables import Table, leaderboard, pooled_table
@@ -32,10 +35,12 @@ __all__ = [
     "Harness",
     "Input",
     "JointAurocs",
+    "KeptScores",
     "MethodNote",
     "MethodRanks",
     "NoCache",
     "PairResult",
+    "PairedTest",
     "Pooled",
     "Reported",
     "Scod",
@@ -58,10 +63,13 @@ __all__ = [
     "fragility",
     "holm",
     "leaderboard",
+    "paired_tests",
     "pool_results",
     "pooled_table",
     "rank_methods",
+    "read_scores",
     "run_record",
+    "save_scores",
     "sharper",
     "split_group",
     "stress",

@@ -1,4 +1,4 @@
-"""Scores kept between runs, found again by what they were computed from."""
+"""Scores and fitted detectors kept between runs, found by what they were computed from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.detectors.persistence import read_scorer
+from ood_toolkit.detectors.saving import save_scorer
 from ood_toolkit.errors import DataError, ToolkitWarning
 from ood_toolkit.io import atomic_write
 from ood_toolkit.io.gate import one_line, refusing
 from ood_toolkit.kernels.products import row_chunks
 from ood_toolkit.outputs import Array, Outputs
 
-__all__ = ["Cache", "NoCache", "record_digest", "toolkit_digest"]
+__all__ = ["LARGEST_FIT", "Cache", "NoCache", "record_digest", "toolkit_digest"]
+
+LARGEST_FIT = 1 << 30
+"""Bytes of a fitted detector that are kept at most; a larger one is fitted again."""
 
 _SCORED = ("logits", "features", "members", "token_logits", "token_mask", "token_ids")
 
@@ -39,13 +46,20 @@ class NoCache:
     def put(self, key: str, arrays: Mapping[str, Array]) -> None:
         """Nothing is kept."""
 
+    def get_scorer(self, key: str) -> FittedScorer | None:
+        """Nothing is ever there."""
+        return None
+
+    def put_scorer(self, key: str, scorer: FittedScorer) -> None:
+        """Nothing is kept."""
+
 
 class Cache(NoCache):
-    """A folder of arrays, each found by a sha256 of everything it was computed from.
+    """A folder of arrays and detectors, each found by a sha256 of all it was computed from.
 
-    Entries are `.npz` files with checksums, written so that a killed run leaves whole ones or
-    none; a damaged one is noted and computed again.  Nothing is unpickled.  The folder may be
-    deleted at any time, and two runs may share it.
+    Entries are `.npz` and detector files with checksums, written so that a killed run leaves
+    whole ones or none; a damaged one is noted and computed again.  Nothing is unpickled.  The
+    folder may be deleted at any time, and two runs may share it.
 
     Parameters
     ----------
@@ -112,8 +126,44 @@ class Cache(NoCache):
             kept: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
             np.savez(file, **kept)
 
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.npz"
+    def get_scorer(self, key: str) -> FittedScorer | None:
+        """The fitted detector of an entry; None where it is missing or, with a note, damaged."""
+        path = self._path(key, ".safetensors")
+        if not key or not path.exists():
+            return None
+        try:
+            return read_scorer(path).scorer
+        except DataError as reason:
+            said = f"{path.name}: {reason.reason}"
+            warnings.warn(f"cache: {said}; it is fitted again", ToolkitWarning, stacklevel=3)
+            return None
+
+    def put_scorer(self, key: str, scorer: FittedScorer) -> None:
+        """Keep a fitted detector of at most `LARGEST_FIT` bytes as a detector file.
+
+        Raises
+        ------
+        DataError
+            If the folder cannot be written, or the disk is full.
+        """
+        if key and _array_bytes(scorer) <= LARGEST_FIT:
+            path = self._path(key, ".safetensors")
+            path.parent.mkdir(exist_ok=True)
+            save_scorer(scorer, path)
+
+    def _path(self, key: str, suffix: str = ".npz") -> Path:
+        return self.folder / key[:2] / f"{key}{suffix}"
+
+
+def _array_bytes(value: Any) -> int:
+    """Bytes of the arrays in a fitted thing, and in what it is made of."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, tuple):
+        return sum(map(_array_bytes, value))
+    if is_dataclass(value):
+        return sum(_array_bytes(getattr(value, f.name)) for f in fields(value))
+    return 0
 
 
 def record_digest(x: Outputs | None, *, labels: bool) -> str | None:

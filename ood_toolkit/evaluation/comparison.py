@@ -12,8 +12,10 @@ import numpy as np
 from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.corrections import adjusted
 from ood_toolkit.metrics import Interval, Placements, placements
-from ood_toolkit.metrics.intervals import normal_quantile
+from ood_toolkit.metrics.influence import mean_powers
+from ood_toolkit.metrics.intervals import logit_interval, variance_of_variance
 from ood_toolkit.metrics.paired import two_sided
+from ood_toolkit.metrics.student import student_quantile
 from ood_toolkit.outputs import Array
 
 __all__ = [
@@ -36,11 +38,14 @@ class JointAurocs:
         In [0, 1]; on several sets, their unweighted mean.
     covariance : (K, K) array of float64
         Of the estimates, by DeLong's components.
+    freedom : (K,) array of float64
+        How sure each variance is, as degrees of freedom.
     """
 
     methods: tuple[str, ...]
     aurocs: Array
     covariance: Array
+    freedom: Array
 
     def interval(self, method: str, level: float = 0.95) -> Interval:
         """Confidence interval of one method's AUROC, on the logit scale."""
@@ -48,10 +53,8 @@ class JointAurocs:
         auroc, variance = float(self.aurocs[k]), float(self.covariance[k, k])
         if variance <= 0.0 or auroc <= 0.0 or auroc >= 1.0:
             return Interval(auroc, auroc)
-        reach = normal_quantile(level) * math.sqrt(variance) / (auroc * (1.0 - auroc))
-        logit = math.log(auroc / (1.0 - auroc))
-        low, high = (1.0 / (1.0 + math.exp(-(logit + side * reach))) for side in (-1.0, 1.0))
-        return Interval(low, high)
+        times = student_quantile(level, float(self.freedom[k]))
+        return logit_interval(auroc, times * math.sqrt(variance) / (auroc * (1.0 - auroc)))
 
     def p_values(self, correction: str = "holm") -> Array:
         """Of no difference between every two methods: (K, K), symmetric, 1 on the diagonal.
@@ -206,23 +209,35 @@ def compare_methods(
     """
     methods = tuple(names)
     sums: dict[str, Array | float] = dict.fromkeys(groups, 0.0)
-    of_sets: dict[str, Array] = {}
+    of_sets: dict[str, tuple[Array, Array]] = {}
     sets: dict[str, JointAurocs] = {}
     for key in dict.fromkeys(key for members in groups.values() for key in members):
         of_id, of_ood = _components([placements(id_scores(n), ood_scores(n, key)) for n in names])
-        of_sets[key] = _covariance_of_means(of_ood)
-        covariance = of_sets[key] + _covariance_of_means(of_id)
-        sets[key] = JointAurocs(methods, of_id.mean(axis=1), covariance)
+        of_sets[key] = _covariance_of_means(of_ood), _unsureness(of_ood)
+        sets[key] = _joint(methods, of_id, *of_sets[key])
         for group, members in groups.items():
             if key in members:
                 sums[group] = sums[group] + of_id
     of_groups = {}
     for group, members in groups.items():
         mean = np.asarray(sums[group]) / len(members)
-        covariance = _covariance_of_means(mean)
-        covariance += sum(of_sets[key] for key in members) / len(members) ** 2
-        of_groups[group] = JointAurocs(methods, mean.mean(axis=1), covariance)
+        covariance, unsureness = (
+            np.sum([of_sets[key][k] for key in members], axis=0) / len(members) ** power
+            for k, power in enumerate((2, 4))
+        )
+        of_groups[group] = _joint(methods, mean, covariance, unsureness)
     return Comparison(sets, of_groups)
+
+
+def _joint(
+    methods: tuple[str, ...], of_id: Array, covariance: Array, unsureness: Array
+) -> JointAurocs:
+    """Of (K, N) components of the ID rows, and what the other rows add to either figure."""
+    covariance = covariance + _covariance_of_means(of_id)
+    unsureness = unsureness + _unsureness(of_id)
+    sure = unsureness <= 0.0
+    freedom = 2.0 * np.diag(covariance) ** 2 / np.where(sure, 1.0, unsureness)
+    return JointAurocs(methods, of_id.mean(axis=1), covariance, np.where(sure, np.inf, freedom))
 
 
 def _components(found: Sequence[Placements]) -> tuple[Array, Array]:
@@ -240,6 +255,11 @@ def _covariance_of_means(rows: Array) -> Array:
     centred = rows - rows.mean(axis=1, keepdims=True)
     n = rows.shape[1]
     return np.asarray(centred @ centred.T / (n - 1) / n)
+
+
+def _unsureness(rows: Array) -> Array:
+    """(K, N) values of K methods on N rows -> (K,) variance of the variance of their means."""
+    return np.array([variance_of_variance(*mean_powers(values), values.size) for values in rows])
 
 
 def compare_scores(scores: Mapping[str, tuple[Any, Any]]) -> JointAurocs:
@@ -274,5 +294,4 @@ def compare_scores(scores: Mapping[str, tuple[Any, Any]]) -> JointAurocs:
     ['clean']
     """
     of_id, of_ood = _components([placements(*pair) for pair in scores.values()])
-    covariance = _covariance_of_means(of_id) + _covariance_of_means(of_ood)
-    return JointAurocs(tuple(scores), of_id.mean(axis=1), covariance)
+    return _joint(tuple(scores), of_id, _covariance_of_means(of_ood), _unsureness(of_ood))

@@ -12,6 +12,8 @@ import numpy as np
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.evaluation.cache import NoCache
 from ood_toolkit.evaluation.comparison import Comparison, compare_methods
+from ood_toolkit.evaluation.kept_scores import KeptScores
+from ood_toolkit.evaluation.method_work import MethodWork
 from ood_toolkit.evaluation.pairs import PairMetrics
 from ood_toolkit.evaluation.pictures import Pictures
 from ood_toolkit.evaluation.records import (
@@ -24,6 +26,7 @@ from ood_toolkit.evaluation.records import (
 from ood_toolkit.evaluation.scoring import Scored, Scoring
 from ood_toolkit.evaluation.sets import FittedOn, Reported, keep_apart
 from ood_toolkit.evaluation.tuning import Tuning
+from ood_toolkit.evaluation.workers import processes_for
 from ood_toolkit.io.gate import available_memory, size_text
 from ood_toolkit.kernels.pool import in_order
 from ood_toolkit.kernels.threads import thread_count
@@ -64,8 +67,13 @@ class Harness:
     pictures : bool
         Whether what a report draws is collected.
     memory : int, optional
-        Bytes that ranking several methods at once and comparing all of them may take; by
-        default half of what is free.
+        Bytes that running and ranking several methods at once and comparing all of them may
+        take; by default half of what is free.
+    workers : int, optional
+        Processes that fit and score methods side by side, as far as memory allows; by default
+        one a processor, where there is work enough.
+    keep_scores : bool
+        Whether the result holds the scores of every row.
     progress : callable
         Called with a label after each step: a fit, a scoring of a set, a ranking of a method.
     """
@@ -80,6 +88,8 @@ class Harness:
     compare: bool = True
     pictures: bool = False
     memory: int | None = None
+    workers: int | None = None
+    keep_scores: bool = False
     progress: Progress = lambda label: None
 
     def run(self, detectors: Mapping[str, Detector], *, skip_unmet: bool) -> Evaluation:
@@ -96,7 +106,12 @@ class Harness:
         """
         self.reported.check()
         keep_apart(self.fitted_on, self.reported)
-        scoring = Scoring(self.reported, self.fitted_on, self.tuning, self.cache, self.progress)
+        work = MethodWork(self.reported, self.fitted_on, self.tuning, self.cache)
+        scoring = Scoring(
+            work,
+            self.progress,
+            lambda methods: processes_for(work, methods, self._budget(), self.workers),
+        )
         scored = scoring.run(detectors, skip_unmet=skip_unmet)
         correct = self._correct(scored)
         counted = self._counted(correct)
@@ -118,6 +133,19 @@ class Harness:
             {name: scored.held_out[name] for name in scored.scores if name in scored.held_out},
             self._comparison(scored, counted) if self.compare else None,
             pictures=pictures.document() if pictures is not None else None,
+            scores=self._kept(scored) if self.keep_scores else None,
+        )
+
+    def _kept(self, scored: Scored) -> KeptScores:
+        """Scores by set, as a file of them has them."""
+
+        def of(key: str) -> dict[str, Array]:
+            return {name: scores[key] for name, scores in scored.scores.items()}
+
+        inside = self.reported.inside()
+        labels = {key: x.labels for key, x in inside.items() if x.labels is not None}
+        return KeptScores(
+            {key: of(key) for key in inside}, {key: of(key) for key in self.reported.ood}, labels
         )
 
     def _correct(self, scored: Scored) -> Array | None:

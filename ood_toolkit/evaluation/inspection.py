@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ood_toolkit.chunks import look_like_probabilities
+from ood_toolkit.chunks import PROBABILITIES_GIVEN, look_like_probabilities
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import row_chunks
 from ood_toolkit.kernels.rows import row_statistics
@@ -62,10 +62,7 @@ def doubts_about_logits(x: Outputs) -> list[str]:
         masses = np.exp(sample).sum(axis=1)
     tolerance = 1e-2 if x.logits.dtype.itemsize == 2 else 1e-4
     if look_like_probabilities(x):
-        doubts.append(
-            "logits: rows lie in [0, 1] and sum to one: they look like probabilities; scores "
-            "need logits (take the logarithm, or save the layer before the softmax)"
-        )
+        doubts.append(PROBABILITIES_GIVEN)
     elif sample.max() <= 0 and (np.abs(masses - 1) < tolerance).all():
         doubts.append(
             "logits: the exponentials of each row sum to one: they look like log-probabilities; "

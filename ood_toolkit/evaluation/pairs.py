@@ -14,7 +14,7 @@ from ood_toolkit.metrics import (
     Interval,
     Ranking,
     SortedScores,
-    bootstrap_intervals,
+    bootstrap_intervals_of,
     delong_interval,
 )
 from ood_toolkit.metrics.openset import ccr_of_ranking, oscr_of_ranking
@@ -34,7 +34,7 @@ class PairMetrics:
     ----------
     convention : Convention
     resamples, seed : int
-        Of the bootstrap behind the intervals of FPR and AUPR; 0 resamples for none.
+        Of the bootstrap behind the intervals of AUPR; 0 resamples for none, nor of FPR.
     cache : NoCache or Cache
         Where these intervals are kept.
     """
@@ -68,17 +68,21 @@ class PairMetrics:
         right = None if correct is None else SortedScores.of(id_scores[correct])
         digest = hashlib.sha256(np.ascontiguousarray(id_scores).view(np.uint8).data)
         found = []
+        outer = {key: SortedScores.of(scores) for key, scores in ood.items()}
+        rankings = {key: Ranking.between(inside, outside) for key, outside in outer.items()}
+        digests = {}
         for key, scores in ood.items():
-            outside = SortedScores.of(scores)
-            ranking = Ranking.between(inside, outside)
+            both = digest.copy()
+            both.update(np.ascontiguousarray(scores).view(np.uint8).data)
+            digests[key] = both.hexdigest()
+        intervals_of = self._intervals(rankings, digests)
+        for key, scores in ood.items():
+            outside, ranking, intervals = outer[key], rankings[key], intervals_of[key]
             ccr = curve = None
             if right is not None:
                 of_right = Ranking.between(right, outside)
                 ccr = ccr_of_ranking(of_right, len(id_scores), CCR_FPR)
                 curve = oscr_of_ranking(of_right, len(id_scores))
-            both = digest.copy()
-            both.update(np.ascontiguousarray(scores).view(np.uint8).data)
-            intervals = self._intervals(ranking, both.hexdigest())
             c = self.convention
             pair = PairResult(
                 method=method,
@@ -101,31 +105,46 @@ class PairMetrics:
             found.append((pair, ranking))
         return found
 
-    def _intervals(self, ranking: Ranking, scores: str) -> Mapping[str, Interval]:
-        """Bootstrap intervals; of the same scores and choices they are taken from the cache."""
+    def _intervals(
+        self, rankings: Mapping[str, Ranking], digests: Mapping[str, str]
+    ) -> dict[str, Mapping[str, Interval]]:
+        """Intervals by set; of the same scores and choices they are taken from the cache.
+
+        The others are made together, because sets of one size share their resamples.
+        """
         if not self.resamples:
-            return {}
+            return {key: {} for key in rankings}
         c = self.convention
-        key = self.cache.key(
-            intervals=scores,
-            sizes=[ranking.n_id, ranking.n_ood],
-            resamples=self.resamples,
-            seed=self.seed,
-            tpr=c.fpr_at_tpr,
-            rule=c.fpr_rule,
-            aupr=c.aupr,
-        )
-        kept = self.cache.get(key)
-        if kept is not None:
-            return {name: Interval(*map(float, ends)) for name, ends in kept.items()}
-        found = bootstrap_intervals(
-            ranking,
+        found: dict[str, Mapping[str, Interval]] = {}
+        names = {
+            key: self.cache.key(
+                intervals=digests[key],
+                sizes=[ranking.n_id, ranking.n_ood],
+                resamples=self.resamples,
+                seed=self.seed,
+                tpr=c.fpr_at_tpr,
+                rule=c.fpr_rule,
+                aupr=c.aupr,
+            )
+            for key, ranking in rankings.items()
+        }
+        for key, name in names.items():
+            kept = self.cache.get(name)
+            if kept is not None:
+                found[key] = {metric: Interval(*map(float, ends)) for metric, ends in kept.items()}
+        missing = [key for key in rankings if key not in found]
+        made = bootstrap_intervals_of(
+            [rankings[key] for key in missing],
             self.resamples,
             self.seed,
             tpr=c.fpr_at_tpr,
             rule=c.fpr_rule,
             estimator=c.aupr,
+            wanted=("fpr", "aupr_in", "aupr_out"),
         )
-        if key:
-            self.cache.put(key, {name: np.asarray(ends) for name, ends in found.items()})
+        for key, intervals in zip(missing, made, strict=True):
+            found[key] = intervals
+            if names[key]:
+                ends = {metric: np.asarray(interval) for metric, interval in intervals.items()}
+                self.cache.put(names[key], ends)
         return found

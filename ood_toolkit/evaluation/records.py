@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ood_toolkit.errors import BadParameter
 from ood_toolkit.evaluation.comparison import Comparison
+from ood_toolkit.evaluation.kept_scores import KeptScores
 from ood_toolkit.metrics import AUPR_ESTIMATORS, FPR_RULES
 
 if TYPE_CHECKING:
@@ -104,8 +105,10 @@ class Evaluation:
     skipped, failed : tuple of MethodNote
         Methods whose needs the files do not meet, and methods that raised an error.
     timings : mapping of str to dict
-        Seconds each method took to fit and to score; methods scored in one shared pass
-        share its time equally; and to tune, where that was asked for.
+        Seconds each method took to fit and to score, on the clock and (`fit_cpu`, `score_cpu`)
+        of the processor; methods scored in one shared pass share its time equally; and to tune,
+        where that was asked for.  `side_by_side`: how many methods ran at once, each in a
+        process of its own, where it was more than one.
     tuning : mapping
         What hyper-parameters were chosen on ("none", "id", "ood"), and which, by method.
     shifted : tuple of ShiftedSet
@@ -119,6 +122,8 @@ class Evaluation:
         Versions, command, inputs and machine.
     pictures : mapping or None
         What a report draws.
+    scores : KeptScores or None
+        Scores of every row, where they were to be kept.
     """
 
     id_name: str
@@ -136,6 +141,7 @@ class Evaluation:
     comparison: Comparison | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, Any] | None = None
+    scores: KeptScores | None = None
 
     def methods(self) -> tuple[str, ...]:
         """Names of the methods that have results."""

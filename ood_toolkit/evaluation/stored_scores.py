@@ -13,6 +13,7 @@ import numpy as np
 
 from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.cache import NoCache
+from ood_toolkit.evaluation.kept_scores import KeptScores
 from ood_toolkit.evaluation.pairs import PairMetrics
 from ood_toolkit.evaluation.records import Convention, Evaluation
 from ood_toolkit.outputs import Array
@@ -106,7 +107,12 @@ def evaluate_scores(
         (),
         {},
         version("ood_toolkit"),
-    )
+        scores=KeptScores(
+            {"": {name: np.asarray(scores.id, np.float64) for name, scores in methods.items()}},
+            {key: {n: np.asarray(s.ood[key], np.float64) for n, s in methods.items()}
+             for key in first.ood},
+        ),
+    )  # fmt: skip
 
 
 def _check_rows(methods: Mapping[str, StoredScores]) -> None:

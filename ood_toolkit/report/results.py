@@ -150,8 +150,13 @@ class Results:
         return self._ties.get(group, {}).get(method, "")
 
     def seconds(self, method: str, stage: str) -> float | None:
-        """Seconds that fitting or scoring took in all; None where they are not known."""
-        return number((self.document.get("timings") or {}).get(method, {}).get(stage))
+        """Seconds that fitting or scoring took in all.
+
+        None where they are not known, or where an earlier run did some of it.
+        """
+        spent = (self.document.get("timings") or {}).get(method, {})
+        kept = "fit_from_cache" if stage == "fit" and spent.get("fit") else "sets_from_cache"
+        return None if spent.get(kept) else number(spent.get(stage))
 
     def cost(self, method: str) -> float | None:
         """Seconds that scoring takes for ten thousand rows; None where it is not known."""

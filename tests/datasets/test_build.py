@@ -115,7 +115,7 @@ def test_digits_can_be_rebuilt_from_scratch(checkout: Path) -> None:
         cwd=checkout,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -139,7 +139,7 @@ def test_another_classifier_is_noticed(checkout: Path, tmp_path: Path) -> None:
         cwd=checkout,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 1, done.stderr

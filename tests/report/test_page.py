@@ -14,6 +14,7 @@ import pytest
 
 from ood_toolkit.errors import InputError, MissingDependency
 from ood_toolkit.report import render
+from ood_toolkit.report.results import Results
 from tests.report.documents import METHODS, document
 
 HOSTILE = (
@@ -219,3 +220,23 @@ def test_without_jinja2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingDependency, match=r"ood_toolkit\[report\]"):
         render(document(pictures=False))
+
+
+@pytest.mark.parametrize(
+    ("spent", "fit", "score"),
+    [
+        ({"fit": 2.0, "score": 3.0}, 2.0, 3.0),
+        ({"fit": 2.0, "score": 3.0, "sets_from_cache": 1.0}, 2.0, None),
+        ({"fit": 0.1, "score": 3.0, "fit_from_cache": 1.0}, None, 3.0),
+        ({"fit": 0.0, "score": 0.0, "sets_from_cache": 4.0}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_what_an_earlier_run_did_counts_as_unknown_not_as_quick(
+    spent: dict[str, float], fit: float | None, score: float | None
+) -> None:
+    shown = document()
+    shown["timings"] = {"knn": spent}
+    found = Results(shown)
+    assert (found.seconds("knn", "fit"), found.seconds("knn", "score")) == (fit, score)
+    assert (found.cost("knn") is None) == (score is None)
