@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array
 
 __all__ = [
@@ -19,6 +21,10 @@ __all__ = [
 ]
 
 CovarianceRule = Literal["pseudo_inverse", "ledoit_wolf", "oas"]
+
+# So small that further threads gain nothing, and would spin afterwards: a network that runs
+# next would wait for them.  The bits are the same.
+_ALONE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ def whitening(covariance: Array, name: str) -> Whitening:
     InputError
         If the covariance is zero: every row equals its class mean.
     """
-    values, vectors = np.linalg.eigh(covariance)
+    with one_blas_thread() if len(covariance) <= _ALONE else nullcontext():
+        values, vectors = np.linalg.eigh(covariance)
     kept = values > covariance.shape[0] * np.finfo(np.float64).eps * max(values[-1], 0.0)
     if not kept.any():
         raise InputError(f"{name}: the covariance is zero; every training row equals its mean")

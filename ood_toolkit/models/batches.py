@@ -116,13 +116,14 @@ def logits_of(answer: Any) -> Tensor:
     """
     import torch
 
-    logits = answer
-    if isinstance(answer, Mapping):
+    if isinstance(answer, torch.Tensor):
+        logits: Any = answer
+    elif isinstance(answer, Mapping):
         logits = next((answer[key] for key in LOGIT_KEYS if key in answer), None)
     elif hasattr(answer, "logits"):
         logits = answer.logits
-    elif isinstance(answer, tuple | list) and answer:
-        logits = answer[0]
+    else:
+        logits = answer[0] if isinstance(answer, tuple | list) and answer else None
     if not isinstance(logits, torch.Tensor):
         raise InputError(
             f"the model returned a {type(answer).__name__} without a tensor of logits; wrap a "

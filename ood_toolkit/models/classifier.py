@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ood_toolkit.calibration.base import FittedCalibrator
+from ood_toolkit.decision import Rule
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.models.epsilon import EPSILONS, EpsilonChoice, choose_epsilon
 from ood_toolkit.models.fitting import as_record, as_scorer, made_guard
@@ -232,10 +234,11 @@ class WrappedClassifier(SeveralAnswers):
 
     def guard(
         self,
-        method: str | Detector | FittedScorer,
+        method: str | os.PathLike[str] | Detector | FittedScorer,
         *,
         train: Any = None,
-        id_val: Any,
+        id_val: Any = None,
+        rule: Rule | None = None,
         tpr: float = 0.95,
         delta: float | None = None,
         calibrator: str | Calibrator | FittedCalibrator | None = None,
@@ -244,10 +247,13 @@ class WrappedClassifier(SeveralAnswers):
 
         Parameters
         ----------
-        method : str, Detector or FittedScorer
-            What judges; it is fitted on `train` where it learns anything.
+        method : str, path, Detector or FittedScorer
+            What judges; it is fitted on `train` where it learns anything.  A `.safetensors` file
+            is a detector's, whose rule is used where there are no `id_val`.
         train, id_val : Outputs, or what `outputs` takes
             Rows to fit on, and held-out in-distribution rows that set the threshold.
+        rule : Threshold, ClassThresholds, RiskRule or MethodRule, optional
+            What is accepted, if not that share of the held-out rows.
         tpr : float
             Share of the held-out rows that is accepted.
         delta : float, optional
@@ -264,13 +270,14 @@ class WrappedClassifier(SeveralAnswers):
         Raises
         ------
         InputError
-            If the method needs what is not there.
+            If the method needs what is not there, or nothing says what to accept.
         """
         return made_guard(
             self.network,
             method,
             None if train is None else as_record(train, self.outputs),
-            as_record(id_val, self.outputs),
+            None if id_val is None else as_record(id_val, self.outputs),
+            rule,
             tpr,
             delta,
             calibrator,

@@ -7,11 +7,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ood_toolkit.calibration.base import FittedCalibrator
+from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.errors import DataError, InputError, MissingDependency
 from ood_toolkit.io.atomic import atomic_path
 from ood_toolkit.models.batches import call_model, logits_of
-from ood_toolkit.models.guard import Guard
+from ood_toolkit.models.network import Network
 from ood_toolkit.models.score_functions import score_module
+from ood_toolkit.outputs import Array
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +27,9 @@ OUTPUT_NAMES = ("logits", "probability", "score", "accept")
 """What the module returns, and the outputs of an ONNX file, in this order."""
 
 
-def guard_module(guard: Guard) -> nn.Module:
+def guard_module(
+    network: Network, scorer: FittedScorer, limit: Array, calibrator: FittedCalibrator | None
+) -> nn.Module:
     """Model, score and threshold as one module in evaluation mode; a copy of its own.
 
     Its forward takes what the model takes and returns logits (N, C), the probability of the
@@ -30,8 +37,14 @@ def guard_module(guard: Guard) -> nn.Module:
 
     Parameters
     ----------
-    guard : Guard
-        Its method must be one of `TENSOR_METHODS`, its calibrator none or a temperature.
+    network : Network
+        The model, and where its head lies.
+    scorer : FittedScorer
+        Of one of `TENSOR_METHODS`.
+    limit : () or (C,) array of float64
+        The smallest score that is accepted, of all rows or of those predicted as each class.
+    calibrator : FittedCalibrator or None
+        Of the method temperature, where there is one.
 
     Returns
     -------
@@ -45,9 +58,8 @@ def guard_module(guard: Guard) -> nn.Module:
     """
     import torch
 
-    network = guard.network
-    temperature = _temperature(guard)
-    score = score_module(guard.scorer, network.head())
+    temperature = _temperature(calibrator)
+    score = score_module(scorer, network.head())
     model = copy.deepcopy(network.inner).eval().requires_grad_(False)
     function = network.features_fn
     tapped = network.features_from or network.head_name
@@ -58,7 +70,7 @@ def guard_module(guard: Guard) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.model, self.score = model, score
-            self.register_buffer("threshold", torch.tensor(guard.threshold.value))
+            self.register_buffer("limit", torch.from_numpy(np.array(limit, dtype=np.float32)))
 
         def logits_and_features(self, inputs: Any) -> tuple[Tensor, Tensor]:
             if function is not None:
@@ -82,33 +94,34 @@ def guard_module(guard: Guard) -> nn.Module:
             logits, features = logits.float(), features.float()
             score = self.score(logits, features)
             probability = (logits / temperature).softmax(1).amax(1)
-            return logits, probability, score, score >= self.threshold.to(score.dtype)
+            limit = self.limit[logits.argmax(1)] if self.limit.dim() else self.limit
+            return logits, probability, score, score >= limit
 
     return GuardModule().eval()
 
 
-def _temperature(guard: Guard) -> float:
-    if guard.calibrator is None:
+def _temperature(calibrator: FittedCalibrator | None) -> float:
+    if calibrator is None:
         return 1.0
-    found = getattr(guard.calibrator, "temperature", None)
-    if guard.calibrator.name != "temperature" or found is None:
+    found = getattr(calibrator, "temperature", None)
+    if calibrator.name != "temperature" or found is None:
         raise InputError(
-            f"{guard.calibrator.name} cannot be exported; use the calibrator temperature, or none"
+            f"{calibrator.name} cannot be exported; use the calibrator temperature, or none"
         )
     return float(found)
 
 
-def save_onnx(guard: Guard, path: str | Path, sample: Tensor) -> None:
-    """Write model, score and threshold as one ONNX file for batches of any size.
+def save_onnx(module: nn.Module, path: str | Path, sample: Tensor) -> None:
+    """Write a guard's module as one ONNX file for batches of any size.
 
     Parameters
     ----------
-    guard : Guard
-        As for `guard_module`.
+    module : torch.nn.Module
+        As `guard_module` makes it.
     path : str or Path
         Replaced at once or not at all.
     sample : tensor
-        A batch of at least two inputs.
+        A batch of at least two inputs, on the device that the module is moved to.
 
     Raises
     ------
@@ -129,13 +142,11 @@ def save_onnx(guard: Guard, path: str | Path, sample: Tensor) -> None:
         raise DataError(name, "", "an ONNX file must end in .onnx")
     if sample.dim() < 1 or len(sample) < 2:
         raise InputError("the sample needs two inputs or more, so that the batch may have any size")
-    module = guard_module(guard)
-    device = guard.network.moved(sample).device
     with atomic_path(name) as temporary, torch.no_grad():
         try:
             program = torch.onnx.export(
-                module.to(device),
-                (sample.to(device),),
+                module.to(sample.device),
+                (sample,),
                 input_names=["inputs"],
                 output_names=list(OUTPUT_NAMES),
                 dynamic_shapes=({0: torch.export.Dim("rows")},),

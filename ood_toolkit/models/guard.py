@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ood_toolkit.calibration.base import FittedCalibrator
 from ood_toolkit.calibration.registry import method_of_calibrator
-from ood_toolkit.decision import Threshold
-from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.chunks import checked_statistics
+from ood_toolkit.decision import ClassThresholds, RiskRule, Rule, Threshold
+from ood_toolkit.decision import Verdict as RuleVerdict
+from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import method_of
+from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.statistics import PREDICTION, TAIL
+from ood_toolkit.models.export import guard_module, save_onnx
+from ood_toolkit.models.guard_parts import GuardParts, write_guard
+from ood_toolkit.models.logit_judge import LogitJudge
 from ood_toolkit.models.network import Network
 from ood_toolkit.models.torch_library import to_array
 from ood_toolkit.outputs import Array, Outputs
@@ -35,7 +43,7 @@ class Verdict(NamedTuple):
     score : (N,) tensor of float64
         Larger = more in-distribution.
     accept : (N,) tensor of bool
-        Whether the score reaches the threshold.
+        Whether the rule accepts the row: its score reaches the threshold.
     """
 
     label: Tensor
@@ -78,15 +86,15 @@ class Guard:
         The model, and where its head lies.
     scorer : FittedScorer
         Larger = more in-distribution.
-    threshold : Threshold
-        Set on held-out in-distribution scores.
+    threshold : Threshold, ClassThresholds, RiskRule or MethodRule
+        Which rows are accepted; set on held-out in-distribution rows.
     calibrator : FittedCalibrator, optional
         Where probabilities come from; the softmax where there is none.
     """
 
     network: Network
     scorer: FittedScorer
-    threshold: Threshold
+    threshold: Rule
     calibrator: FittedCalibrator | None = None
 
     @property
@@ -120,18 +128,13 @@ class Guard:
                 head=self.network.head(),
             )
 
-    def _judged(self, inputs: Any) -> tuple[Array, Array, Array, Array]:
-        x = self.outputs(inputs)
-        scores = self.scorer.score(x)
-        if self.calibrator is not None:
-            x = self.calibrator.apply(replace(x, head=None))
-        assert x.logits is not None
-        # the scorer has refused rows that hold NaN
-        z = np.asarray(x.logits, dtype=np.float64)
-        labels = z.argmax(axis=1)
-        top = z[np.arange(len(z)), labels][:, None]
-        probabilities = 1.0 / np.exp(z - top).sum(axis=1)
-        return labels, probabilities, scores, self.threshold.accept(scores)
+    @cached_property
+    def _judge(self) -> LogitJudge | None:
+        """Finds everything from one pass over the logits, where that is possible."""
+        limits = _limits(self.threshold)
+        if type(self.scorer) is not LogitScorer or self.calibrator is not None:
+            return None
+        return None if limits is None or limits.ndim else LogitJudge(self.scorer, float(limits))
 
     def __call__(self, inputs: Any) -> Verdict:
         """Judge a batch of inputs.
@@ -153,7 +156,20 @@ class Guard:
         """
         import torch
 
-        return Verdict(*map(torch.from_numpy, self._judged(inputs)))
+        if self._judge is not None:
+            logits = to_array(self.network.logits(inputs), copy=False)
+            return Verdict(*map(torch.from_numpy, self._judge(logits)))
+        *judged, said = self._judged(self.outputs(inputs))
+        return Verdict(*map(torch.from_numpy, (*judged, said.accept)))
+
+    def _judged(self, x: Outputs) -> tuple[Array, Array, Array, RuleVerdict]:
+        """Labels, probabilities and scores, and what the rule says."""
+        scores = self.scorer.score(x)
+        said = self.threshold.verdict(x, scores, self.scorer)
+        if self.calibrator is not None:
+            x = self.calibrator.apply(replace(x, head=None))
+        rows = checked_statistics(x, (PREDICTION, TAIL))
+        return rows[PREDICTION], rows.probability(), scores, said
 
     def explain(self, inputs: Any) -> Explanation:
         """The verdict with a p-value and a sentence for each row.
@@ -170,36 +186,48 @@ class Guard:
         """
         import torch
 
-        labels, probabilities, scores, accepted = self._judged(inputs)
-        p_values = self.threshold.p_value(scores)
-        reasons = tuple(map(self._reason, scores, accepted, p_values))
-        parts = (labels, probabilities, scores, accepted, p_values)
+        *judged, said = self._judged(self.outputs(inputs))
+        reasons = tuple(map(self._reason, judged[2], *said))
+        parts = (*judged, said.accept, said.p_value)
         return Explanation(*[torch.from_numpy(part) for part in parts], reasons)  # type: ignore[call-arg]
 
-    def _reason(self, score: float, accepted: bool, p_value: float) -> str:
+    def _reason(self, score: float, accepted: bool, p_value: float, limit: float) -> str:
         held = f"{100 * p_value:.2g} % of in-distribution rows score as low"
-        name, limit = self.scorer.name, self.threshold.value
-        if accepted:
-            return f"accepted: {name} {score:.4g} reaches the threshold {limit:.4g}; {held}"
-        return f"rejected: {name} {score:.4g} is below the threshold {limit:.4g}; {held}"
+        if not accepted:
+            return f"rejected: {self.scorer.name}: {self.threshold.why(score, limit)}; {held}"
+        how = "by its own rule" if np.isnan(limit) else f"reaches the threshold {limit:.4g}"
+        return f"accepted: {self.scorer.name} {score:.4g} {how}; {held}"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the model to one `.safetensors` file; `load_guard` reads it."""
-        from ood_toolkit.models.guard_file import save_guard
-
-        save_guard(self, path)
+        write_guard(path, self.network, GuardParts(self.scorer, self.calibrator), self.threshold)
 
     def module(self) -> nn.Module:
         """A copy as one pure module that returns logits, probability, score and accept.
 
         For `torch.export` and `torch.jit.trace`; scores in float32.
-        """
-        from ood_toolkit.models.export import guard_module
 
-        return guard_module(self)
+        Raises
+        ------
+        InputError
+            If the score, the rule or the calibrator cannot be computed in tensors.
+        """
+        limits = _limits(self.threshold)
+        if limits is None:
+            raise InputError(
+                f"the rule of {self.scorer.name} itself cannot be exported; set a threshold"
+            )
+        return guard_module(self.network, self.scorer, limits, self.calibrator)
 
     def to_onnx(self, path: str | os.PathLike[str], sample: Tensor) -> None:
         """Write the same as one ONNX file, for batches of any size, shaped as `sample`."""
-        from ood_toolkit.models.export import save_onnx
+        save_onnx(self.module(), os.fspath(path), self.network.moved(sample))
 
-        save_onnx(self, os.fspath(path), sample)
+
+def _limits(rule: Rule) -> Array | None:
+    """The smallest score that is accepted, () or by class (C,); None where it is no limit."""
+    if isinstance(rule, Threshold | RiskRule):
+        return np.array(rule.value)
+    if isinstance(rule, ClassThresholds):
+        return np.array([threshold.value for threshold in rule.thresholds])
+    return None

@@ -134,13 +134,13 @@ class Network:
 
     @contextmanager
     def running(
-        self, active: Callable[[nn.Module], bool] = lambda module: False, gradients: bool = False
+        self, active: Callable[[nn.Module], bool] | None = None, gradients: bool = False
     ) -> Iterator[Callable[[Any], Pass]]:
         """Yields the function that runs a batch's inputs; the model is left as it was found.
 
         Parameters
         ----------
-        active : callable
+        active : callable, optional
             Submodules that stay in training mode, such as dropout.
         gradients : bool
             Whether the caller manages gradients; otherwise none are recorded.
@@ -183,17 +183,15 @@ class Network:
     def moved(self, inputs: Any) -> Any:
         """The inputs on the model's device."""
         device = device_of(self.inner)
-        return tree_map(lambda tensor: tensor.to(device), inputs)
+        here = getattr(inputs, "device", None) == device
+        return inputs if here else tree_map(lambda tensor: tensor.to(device), inputs)
 
     def _by_function(self, inputs: Any) -> Pass:
         assert self.features_fn is not None
         inputs = self.moved(inputs)
-        if self.layers:
-            with Capture({}, self.layers) as capture:
-                logits, features = self.features_fn(self.inner, inputs)
-                layers = capture.take()
-        else:
-            (logits, features), layers = self.features_fn(self.inner, inputs), {}
+        with Capture({}, self.layers) as capture:
+            logits, features = self.features_fn(self.inner, inputs)
+            layers = capture.take()
         if features.dim() != 2 or logits.dim() != 2:
             raise InputError(
                 "features_fn must return logits (N, C) and features (N, D), got "

@@ -28,6 +28,8 @@ class OnnxClassifier:
     path : str or Path
         The file.  Where its logits come out of a matrix product with constant weights, what
         enters the product are the features and its weights the head.
+    threads : int, optional
+        How many it may use; by default what onnxruntime takes.
 
     Raises
     ------
@@ -37,7 +39,7 @@ class OnnxClassifier:
         If onnx or onnxruntime is not installed.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         try:
             import onnx
             import onnxruntime
@@ -56,6 +58,7 @@ class OnnxClassifier:
                 model.graph.output.append(onnx.ValueInfoProto(name=self._features))
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
+            options.intra_op_num_threads = threads or 0
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )

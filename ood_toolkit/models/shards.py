@@ -12,6 +12,7 @@ import numpy as np
 
 from ood_toolkit.errors import BadParameter, DataError
 from ood_toolkit.io import atomic_write, load, save_outputs
+from ood_toolkit.io.manifest import MANIFEST
 from ood_toolkit.models.sinks import Part, as_outputs, check_rows
 from ood_toolkit.outputs import Array, Outputs
 
@@ -74,6 +75,10 @@ class ShardSink:
         """Shards of an earlier run, which must have been the same."""
         shards, notes = self._shards(), self._folder / NOTES
         if not notes.exists():
+            if (self._folder / MANIFEST).exists():
+                raise DataError(
+                    self._path, "", "was begun with --dask; go on with it, or choose another folder"
+                )
             if shards:
                 raise DataError(
                     self._path, "", f"holds {shards[0].name}, which no extraction wrote; remove it"

@@ -18,15 +18,18 @@ __all__ = ["evaluating", "random_state_kept", "with_gradients", "without_gradien
 
 @contextmanager
 def evaluating(
-    model: nn.Module, active: Callable[[nn.Module], bool] = lambda module: False
+    model: nn.Module, active: Callable[[nn.Module], bool] | None = None
 ) -> Iterator[None]:
     """Every submodule in evaluation mode, but those that `active` names; put back after.
 
     The flags themselves are set: `train` and `eval`, which a model may have overridden, are
     not called.
     """
-    found = [(module, module.training) for module in model.modules()]
-    changed = [(m, was) for m, was in found if was != active(m)]
+    found = _submodules(model)
+    if active is None:
+        changed = [(module, True) for module in found if module.training]
+    else:
+        changed = [(m, was) for m in found if (was := m.training) != active(m)]
     try:
         for module, was in changed:
             module.training = not was
@@ -34,6 +37,17 @@ def evaluating(
     finally:
         for module, was in changed:
             module.training = was
+
+
+def _submodules(model: nn.Module) -> set[nn.Module]:
+    """What `model.modules()` gives, in no order and in a fraction of the time."""
+    found, level = {model}, {model}
+    while level:
+        children = [each for module in level if (each := module._modules)]
+        level = {child for each in children for child in each.values() if child is not None}
+        level -= found
+        found |= level
+    return found
 
 
 @contextmanager
@@ -60,8 +74,7 @@ def random_state_kept(*, of_numpy: bool = True) -> Iterator[None]:
             torch.cuda.set_rng_state_all(devices)
 
 
-@contextmanager
-def without_gradients() -> Iterator[None]:
+def without_gradients() -> AbstractContextManager[Any]:
     """No graph is recorded, and compiled code runs as it was written.
 
     Not inference mode: what a module keeps from a call, such as tables of positions, stays
@@ -69,8 +82,8 @@ def without_gradients() -> Iterator[None]:
     """
     import torch
 
-    with torch.no_grad(), _as_written():
-        yield
+    no_graph: AbstractContextManager[Any] = torch.no_grad()
+    return _both(no_graph, _as_written()) if _may_be_compiled() else no_graph
 
 
 @contextmanager
@@ -82,12 +95,24 @@ def with_gradients() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _both(
+    first: AbstractContextManager[Any], second: AbstractContextManager[Any]
+) -> Iterator[None]:
+    with first, second:
+        yield
+
+
+def _may_be_compiled() -> bool:
+    """Whether torch's compiler is loaded, which takes seconds: nobody has compiled otherwise."""
+    return "torch._dynamo" in sys.modules
+
+
 def _as_written() -> AbstractContextManager[Any]:
     """Compiled code runs as its source says; nothing to do where nobody has compiled any."""
     import torch
 
-    # naming the compiler's settings would load it, which takes seconds
-    if "torch._dynamo" not in sys.modules:
+    if not _may_be_compiled():
         return nullcontext()
     stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
     return stance

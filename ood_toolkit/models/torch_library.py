@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -39,8 +38,8 @@ def float_dtype(name: str | None) -> np.dtype[Any] | None:
     return found
 
 
-def to_array(tensor: Tensor, dtype: np.dtype[Any] | None = None) -> Array:
-    """A tensor's values as an array of their own, on the CPU.
+def to_array(tensor: Tensor, dtype: np.dtype[Any] | None = None, *, copy: bool = True) -> Array:
+    """A tensor's values as an array on the CPU, with memory of its own if `copy`.
 
     Without `dtype` half-precision numbers become float32, which holds them exactly; float32
     and float64 stay as they are.
@@ -49,7 +48,9 @@ def to_array(tensor: Tensor, dtype: np.dtype[Any] | None = None) -> Array:
 
     if tensor.dtype in (torch.float16, torch.bfloat16):
         tensor = tensor.float()
-    array: Array = tensor.detach().to("cpu", copy=True).numpy()
+    array: Array = (
+        tensor.detach().to("cpu", copy=True).numpy() if copy else tensor.numpy(force=True)
+    )
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
@@ -57,9 +58,11 @@ def device_of(model: nn.Module) -> Any:
     """The device of the first parameter or buffer; the CPU where there is none."""
     import torch
 
-    for tensor in chain(model.parameters(), model.buffers()):  # the first is enough
-        return tensor.device
-    return torch.device("cpu")
+    for module in model.modules():  # the first parameter is enough
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                return parameter.device
+    return next((buffer.device for buffer in model.buffers()), torch.device("cpu"))
 
 
 def model_digest(model: nn.Module) -> str:

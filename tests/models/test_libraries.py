@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,16 +139,6 @@ def peer() -> Any:
     return detectors
 
 
-def seconds(run: Callable[[], object], repeats: int = 5) -> float:
-    run()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times))
-
-
 def spearman(ours: np.ndarray, theirs: Tensor) -> float:
     from scipy.stats import spearmanr
 
@@ -175,12 +163,19 @@ def test_odin_beside_pytorch_ood(peer: Any, capsys: pytest.CaptureFixture[str]) 
     # the one difference is a named convention: where the gradient is 0 the peer stays in place
     stays = odin_preprocessing(net, x[:250], eps=0.004, temperature=10.0)
     still = (stays == x[:250]).double().mean()
-    rank, ratio = spearman(ours(), other()), seconds(other) / seconds(ours)
+    rank = spearman(ours(), other())
     with capsys.disabled():
-        print(f"\nODIN: Spearman {rank:.6f}, pytorch-ood / ours {ratio:.2f}, "
-              f"coordinates with gradient 0: {still:.4f}", end="")  # fmt: skip
+        print(f"\nODIN: Spearman {rank:.6f}, coordinates with gradient 0: {still:.4f}", end="")
     assert rank > 0.9999
-    assert ratio > 0.6
+    # what takes the time: a pass to differentiate, one of the moved inputs, and no more
+    passes: list[int] = []
+    handle = net.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0])))
+    try:
+        ours()
+    finally:
+        handle.remove()
+    assert passes.count(250) == 2 * len(batches)
+    assert sum(passes) - 2 * len(x) <= 4  # two rows, to look how images may lie in memory
 
 
 def test_gradnorm_beside_pytorch_ood(peer: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,13 +189,11 @@ def test_gradnorm_beside_pytorch_ood(peer: Any, capsys: pytest.CaptureFixture[st
     def closed() -> np.ndarray:
         return ood.score(clf.outputs(x, progress=False), "gradnorm")["gradnorm"]
 
-    other = seconds(lambda: theirs.predict(x), 3)
-    rank = spearman(ours(), theirs.predict(x))
+    said = theirs.predict(x)
+    ranks = spearman(ours(), said), spearman(closed(), said)
     with capsys.disabled():
-        print(f"\nGradNorm: Spearman {rank:.6f}, pytorch-ood / ours by autograd "
-              f"{other / seconds(ours, 3):.2f}, / from outputs {other / seconds(closed, 3):.2f}",
-              end="")  # fmt: skip
-    assert rank > 0.9999
+        print("\nGradNorm: Spearman by autograd {:.6f}, from outputs {:.6f}".format(*ranks), end="")
+    assert min(ranks) > 0.9999
 
 
 def test_mahalanobis_beside_pytorch_ood(peer: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,7 +211,7 @@ def test_mahalanobis_beside_pytorch_ood(peer: Any, capsys: pytest.CaptureFixture
         fitted = peer.Mahalanobis(None).fit_features(torch.from_numpy(f), torch.from_numpy(y))
         return fitted.predict_features(torch.from_numpy(x))
 
-    rank, ratio = spearman(ours(), other()), seconds(other, 3) / seconds(ours, 3)
+    rank = spearman(ours(), other())
     with capsys.disabled():
-        print(f"\nMahalanobis: Spearman {rank:.6f}, pytorch-ood / ours {ratio:.1f}", end="")
+        print(f"\nMahalanobis: Spearman {rank:.6f}", end="")
     assert rank > 0.9999
