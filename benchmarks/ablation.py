@@ -17,10 +17,10 @@ from benchmarks.tables import aligned
 from ood_toolkit.kernels import energy_few, fused_few
 from ood_toolkit.kernels._jit import exact_kernel
 from ood_toolkit.kernels._lanewise import narrow, widen
-from ood_toolkit.kernels._memory import offset, pointer, room, store, zeros
-from ood_toolkit.kernels._results import SCRATCH, put
+from ood_toolkit.kernels._memory import load, offset, pointer, room, store, zeros
+from ood_toolkit.kernels._results import SCRATCH, put, room_between
 from ood_toolkit.kernels._simd import LANES
-from ood_toolkit.kernels.energy_few import spread_classes
+from ood_toolkit.kernels.energy_few import TOGETHER, spread_classes
 from ood_toolkit.kernels.exponential import minus_expm1
 from ood_toolkit.kernels.softmax_sums import log_of_sum, shares
 from ood_toolkit.kernels.vectors import scale
@@ -52,15 +52,22 @@ def energy_steps(steps: int) -> Callable[..., Any]:
     @exact_kernel
     def run(address, kind, rows, classes, scale, floats, scratch):  # type: ignore[no-untyped-def]
         z = pointer(address, kind)
-        block = room(scratch.ctypes.data, z)
+        totals = room(scratch.ctypes.data, z)
+        anchors, block = offset(totals, TOGETHER), offset(totals, 2 * TOGETHER)
         sink = zeros(z)
-        for first in range(0, rows, LANES):
-            top = spread_classes(offset(z, first * classes), classes, block)
-            sink = sink + top
-            if steps > 1:
-                anchor, total, odd = _powers(block, classes, top, scale)
-                sink = sink + total + np.float32(odd)
+        for begun in range(0, rows, TOGETHER):
+            ended = min(rows, begun + TOGETHER)
+            for first in range(begun, ended, LANES):
+                top = spread_classes(offset(z, first * classes), classes, block)
+                sink = sink + top
+                if steps > 1:
+                    anchor, total, odd = _powers(block, classes, top, scale)
+                    store(anchors, first - begun, anchor)
+                    store(totals, first - begun, total)
+                    sink = sink + total + np.float32(odd)
+            for first in range(begun, ended, LANES):
                 if steps > 2:
+                    total, anchor = load(totals, first - begun), load(anchors, first - begun)
                     lse = log_of_sum(total, widen(anchor))
                     sink = sink + narrow(lse, sink)
                     if steps > 3:
@@ -138,8 +145,9 @@ def _added(kernels: list[Callable[..., Any]], classes: int, logits: int, turns: 
     """Nanoseconds a row that each kernel takes beyond the one before it: the quickest of turns."""
     count = max(LANES, logits // classes // LANES * LANES)
     z = np.random.default_rng(0).standard_normal((count, classes), np.float32)
-    floats, scratch = np.empty((OUTPUTS, count)), np.empty(SCRATCH + 2 * LANES * classes)
-    arguments = (z.ctypes.data, np.float32(0), count, classes, scale(False, 1.0), floats, scratch)
+    floats = np.empty((OUTPUTS, count))
+    between = room_between(SCRATCH + 2 * LANES * classes)
+    arguments = (z.ctypes.data, np.float32(0), count, classes, scale(False, 1.0), floats, between)
     best = [np.inf] * len(kernels)
     for _ in range(turns):
         for i, kernel in enumerate(kernels):

@@ -14,7 +14,7 @@ from benchmarks.energy import WRITTEN, Floats, energy_candidates
 from benchmarks.peers import MISSING, THREADS, library
 from benchmarks.results import Case
 from benchmarks.timing import agree, interleaved
-from ood_toolkit.kernels._results import SCRATCH
+from ood_toolkit.kernels._results import SCRATCH, room_between
 from ood_toolkit.kernels.energy import energy_rows
 from ood_toolkit.kernels.request import Results
 from ood_toolkit.kernels.vectors import KINDS, available
@@ -76,7 +76,7 @@ def _arguments(z: Floats) -> tuple[tuple[Any, ...], Results]:
     """What the kernel is called with for one row, and where it then writes."""
     results = Results(np.empty((1, 1)), np.empty((0, 1), np.int64))
     rows = (z.ctypes.data, KINDS[z.dtype], 0, 1, z.shape[1])
-    room = (np.empty(SCRATCH), np.empty(1, np.int64))
+    room = (room_between(SCRATCH), np.empty(1, np.int64))
     return (*rows, factor(False, 1.0), (0, -1, -1), results, *room), results
 
 

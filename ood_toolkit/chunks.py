@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ood_toolkit.errors import InputError
+from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.blas import one_blas_thread
+from ood_toolkit.kernels.moments import centre_rows
 from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.products import CHUNK, chunk_of_logits, row_chunks
 from ood_toolkit.kernels.rows import row_statistics
+from ood_toolkit.kernels.scratch import Scratch
 from ood_toolkit.kernels.softmax import softmax_rows
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.kernels.threads import thread_count
@@ -19,6 +22,8 @@ from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.streamed import as_streamed
 
 __all__ = [
+    "PROBABILITIES_GIVEN",
+    "centred_features",
     "checked_features",
     "checked_logits",
     "checked_probabilities",
@@ -33,6 +38,7 @@ __all__ = [
     "scored_features",
     "scored_logits",
     "scored_probabilities",
+    "warn_of_probabilities",
 ]
 
 _SAMPLE = 4096  # rows that a first impression is taken from
@@ -61,7 +67,7 @@ def refuse_bad_row(x: Outputs, row: int) -> None:
 
 def _numbered(x: Outputs, row: int) -> int:
     """The row's number in the file that a streamed record is a part of."""
-    for array in (x.logits, x.features, x.token_logits, *x.layers.values()):
+    for array in (x.logits, x.features, x.members, x.token_logits, *x.layers.values()):
         if (rows := as_streamed(array)) is not None:
             return rows.first + row
     return row
@@ -89,6 +95,19 @@ def refuse_bad_features(x: Outputs, row: int) -> None:
                 x, f"features: row {_numbered(x, row)} holds NaN or infinity; remove or repair it"
             )
         )
+
+
+PROBABILITIES_GIVEN = (
+    "logits: rows lie in [0, 1] and sum to one: they look like probabilities; take the "
+    "logarithm, or save the layer before the softmax"
+)
+"""What is said where `look_like_probabilities`."""
+
+
+def warn_of_probabilities(x: Outputs) -> None:
+    """Warn, on behalf of the caller's caller, where the logits look like probabilities."""
+    if look_like_probabilities(x):
+        warnings.warn(located(x, PROBABILITIES_GIVEN), ToolkitWarning, stacklevel=3)
 
 
 def look_like_probabilities(x: Outputs) -> bool:
@@ -174,6 +193,7 @@ def scored_features(
     *,
     unit_length: bool = False,
     dtype: Any = np.float64,
+    origin: Array | None = None,
 ) -> Array:
     """Scores of features, whose canonical chunks are shared among threads.
 
@@ -187,7 +207,10 @@ def scored_features(
     unit_length : bool
         Whether rows are first divided by their Euclidean length.
     dtype : numpy float type
-        What features are converted to.
+        What features, or their differences from an origin, are converted to.
+    origin : (D,) array of float, optional
+        What is subtracted from each row, in the wider of both types; `judge` gets the
+        differences, which are overwritten afterwards.
 
     Returns
     -------
@@ -199,9 +222,16 @@ def scored_features(
     InputError
         As `feature_chunks`; of several bad rows the first is named.
     """
-    return _scored(
-        len(x), CHUNK, lambda part: judge(checked_features(x, part, unit_length, dtype), part)
-    )
+    scratch = Scratch()
+
+    def rows(part: slice) -> Array:
+        if origin is None:
+            return checked_features(x, part, unit_length, dtype)
+        shape = (part.stop - part.start, len(origin))
+        room = scratch.array("centred", shape, dtype)
+        return centred_features(x, part, origin, unit_length, room)
+
+    return _scored(len(x), CHUNK, lambda part: judge(rows(part), part))
 
 
 def _scored(rows: int, step: int, judge: Callable[[slice], Array]) -> Array:
@@ -238,3 +268,17 @@ def checked_features(x: Outputs, part: slice, unit_length: bool, dtype: Any) -> 
             )
         chunk = chunk / length
     return chunk
+
+
+def centred_features(
+    x: Outputs, part: slice, origin: Array, unit_length: bool, room: Array
+) -> Array:
+    """Rows of features less an origin, all finite, and of length 1 before where asked for.
+
+    They are put into `room`, (n, D), in its type.
+    """
+    assert x.features is not None
+    rows = checked_features(x, part, True, room.dtype) if unit_length else x.features[part]
+    bad = centre_rows(rows, origin, room)
+    refuse_bad_features(x, part.start + bad if bad >= 0 else -1)
+    return room

@@ -11,9 +11,10 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from ood_toolkit.composed import MappedRows
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import CHUNK, product_rows
-from ood_toolkit.streamed import MappedRows, as_streamed
+from ood_toolkit.streamed import as_streamed
 
 __all__ = ["FLOATS", "Array", "Head", "Outputs"]
 
@@ -104,7 +105,7 @@ class Head:
                 rows, self.logits, (len(rows), len(self.weight)), np.dtype(wide), CHUNK
             )
             return made  # type: ignore[no-any-return]
-        product = product_rows(features, self.weight.astype(wide).T)
+        product = product_rows(features, self.weight.astype(wide, copy=False).T)
         product += self.bias.astype(wide)
         return product
 
@@ -271,16 +272,16 @@ class Outputs:
         }
         changed["layers"] = {name: _some(array, index) for name, array in self.layers.items()}
         if self.members is not None:
-            changed["members"] = self.members[:, index]
+            changed["members"] = _some(self.members, index, axis=1)
         return replace(self, **changed)
 
 
-def _some(array: Any, index: slice | Array) -> Any:
+def _some(array: Any, index: slice | Array, axis: int = 0) -> Any:
     """Some rows; a run of streamed ones stays where it is."""
     rows = as_streamed(array)
     if rows is None or not isinstance(index, slice):
-        return array[index]
-    start, stop, _ = index.indices(len(rows))
+        return array[:, index] if axis else array[index]
+    start, stop, _ = index.indices(rows.shape[axis])
     return rows.part(start, max(start, stop))
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ood_toolkit.chunks import checked_features, refuse_bad_features
+from ood_toolkit.chunks import centred_features, checked_features
 from ood_toolkit.kernels.blas import one_blas_thread
-from ood_toolkit.kernels.moments import Moments, centred_rows
-from ood_toolkit.kernels.pool import in_order
+from ood_toolkit.kernels.moments import Moments, fill_upper_scatter
+from ood_toolkit.kernels.pool import Turns, in_order
 from ood_toolkit.kernels.products import CHUNK
+from ood_toolkit.kernels.scratch import Scratch
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array, Outputs
 
@@ -141,25 +142,30 @@ def group_moments(
     InputError
         Naming the first row that is not finite.
     """
-    features = x.features
-    assert features is not None
-    first = groups[0][0]
+    first, turns, scratch = groups[0][0], Turns(), Scratch()
+    ends = {stop - first for _, stop in groups}
+    dims = len(task.origin)
+    sums: Moments | None = None
 
-    def products(start: int, stop: int) -> tuple[Array, Array, Array]:
+    def add_block(start: int, stop: int) -> Moments | None:
+        """Add a block when it is its turn; gives the sums of its group if it is the last."""
+        nonlocal sums
         part = slice(first + start, first + stop)
-        unit = task.unit_length
-        rows = checked_features(x, part, True, np.float64) if unit else features[part]
-        centred, bad = centred_rows(rows, task.origin)
-        refuse_bad_features(x, part.start + bad if bad >= 0 else -1)
-        return centred, centred.T @ centred, task.owner[part]
+        room = scratch.array("centred", (stop - start, dims), np.float64)
+        scatter = scratch.array("scatter", (dims, dims), np.float64)
+        with turns.of(start, stop) as my_turn:
+            centred = centred_features(x, part, task.origin, task.unit_length, room)
+            fill_upper_scatter(centred, scatter)
+            my_turn()
+            group = Moments.about(task.origin, task.classes) if sums is None else sums
+            group.add(centred, scatter, task.owner[part])
+            sums = None if stop in ends else group
+            if sums is not None:
+                return None
+        group.complete()
+        return group
 
-    ends = [stop - first for _, stop in groups]
-    done, sums = 0, Moments.about(task.origin, task.classes)
     with one_blas_thread():
-        for centred, scatter, owner in in_order(products, ends[-1], BLOCK, thread_count()):
-            sums.add(centred, scatter, owner)
-            done += len(owner)
-            if done == ends[0]:
-                yield sums
-                del ends[0]
-                sums = Moments.about(task.origin, task.classes)
+        for group in in_order(add_block, max(ends), BLOCK, thread_count()):
+            if group is not None:
+                yield group

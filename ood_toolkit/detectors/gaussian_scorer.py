@@ -13,7 +13,12 @@ from ood_toolkit.detectors.base import FittedScorer, training_labels
 from ood_toolkit.detectors.covariance import conditioning, shrunk, whitening
 from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.errors import InputError
-from ood_toolkit.kernels.prototypes import nearest_squared_distances, squared_lengths
+from ood_toolkit.kernels.prototypes import (
+    half_squared_lengths,
+    nearest_squared_distances,
+    squared_lengths,
+)
+from ood_toolkit.kernels.scratch import Scratch
 from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["GaussianScorer", "fit_gaussian"]
@@ -88,17 +93,25 @@ class GaussianScorer(FittedScorer):
             )
         )
 
-        def judge(chunk: Array, part: slice) -> Array:
-            centred = chunk - origin
-            scores = np.zeros(len(chunk))
+        halves, scratch = half_squared_lengths(means), Scratch()
+
+        def judge(centred: Array, part: slice) -> Array:
+            count, scores = len(centred), np.zeros(len(centred))
             if within.shape[1]:
-                scores -= nearest_squared_distances(centred @ within, means)
+                whitened = scratch.array("whitened", (count, within.shape[1]), dtype)
+                np.matmul(centred, within, out=whitened)
+                room = scratch.array("products", (count, len(means)), dtype)
+                scores -= nearest_squared_distances(whitened, means, halves, room)
             if background.shape[1]:
-                scores += self.background_sign * squared_lengths(centred @ background)
+                whitened = scratch.array("whitened", (count, background.shape[1]), dtype)
+                np.matmul(centred, background, out=whitened)
+                scores += self.background_sign * squared_lengths(whitened)
             return scores
 
         with np.errstate(over="ignore", invalid="ignore"):
-            return scored_features(x, judge, unit_length=self.unit_length, dtype=dtype)
+            return scored_features(
+                x, judge, unit_length=self.unit_length, dtype=dtype, origin=origin
+            )
 
     def report(self) -> Mapping[str, Any]:
         """Rank, condition number and constant features of the inverted covariance."""

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array
 
-__all__ = ["Gaussian", "GaussianStackScorer", "inverted", "stacked"]
+__all__ = ["Gaussian", "GaussianStackScorer", "inverted", "inverted_span", "stacked"]
+
+LEAST_VARIANCE = 1e-4
+"""Smallest share of the largest variance that is still found by products of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,31 @@ def inverted(mean: Array, covariance: Array, ridge: float = 0.0) -> Gaussian:
     do those that rounding of the mean alone can leave.
     """
     values, vectors = np.linalg.eigh(covariance)
-    eps = len(values) * np.finfo(np.float64).eps
-    kept = values > max(eps * values[-1], (eps * float(np.linalg.norm(mean))) ** 2)
-    floor = 1.0 / ridge if ridge else 0.0
+    kept = _vary(values, mean)
     axes = np.ascontiguousarray(vectors[:, kept].T)
-    return Gaussian(mean, axes, 1.0 / (values[kept] + ridge), floor)
+    return Gaussian(mean, axes, 1.0 / (values[kept] + ridge), 1.0 / ridge if ridge else 0.0)
+
+
+def inverted_span(mean: Array, centred: Array, ridge: float = 0.0) -> Gaussian | None:
+    """The same from rows less their mean, of which there are fewer than dimensions.
+
+    The eigenvectors of the rows' products with each other, (n, n), lead to those of the
+    covariance.  None where variances differ by so much that the small ones lose digits.
+    """
+    with one_blas_thread():
+        values, vectors = np.linalg.eigh(centred @ centred.T / len(centred))
+        kept = _vary(values, mean)
+        if not kept.any() or values[kept][0] < LEAST_VARIANCE * values[-1]:
+            return None
+        axes = vectors[:, kept].T @ centred
+    axes /= np.sqrt(len(centred) * values[kept])[:, None]
+    return Gaussian(mean, axes, 1.0 / (values[kept] + ridge), 1.0 / ridge if ridge else 0.0)
+
+
+def _vary(values: Array, mean: Array) -> Array:
+    """Which eigenvalues, ascending, are more than rounding.  (n,), (D,) -> (n,) bool."""
+    eps = len(mean) * np.finfo(np.float64).eps
+    return np.asarray(values > max(eps * values[-1], (eps * float(np.linalg.norm(mean))) ** 2))
 
 
 @dataclass(frozen=True)

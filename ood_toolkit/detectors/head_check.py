@@ -7,7 +7,11 @@ import warnings
 import numpy as np
 
 from ood_toolkit.errors import ToolkitWarning
-from ood_toolkit.kernels.products import chunk_of_logits, row_chunks
+from ood_toolkit.kernels.blas import one_blas_thread
+from ood_toolkit.kernels.differences import largest_difference
+from ood_toolkit.kernels.pool import share_out
+from ood_toolkit.kernels.products import chunk_of_logits
+from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Outputs
 
 __all__ = ["warn_if_head_disagrees"]
@@ -24,13 +28,19 @@ def warn_if_head_disagrees(name: str, x: Outputs) -> None:
     """
     if x.logits is None or x.features is None or x.head is None:
         return
-    worst = largest = 0.0
-    for part in row_chunks(len(x), chunk_of_logits(x.classes)):
-        logits = np.asarray(x.logits[part], dtype=np.float64)
-        legal = np.isfinite(logits)
-        difference = np.abs(x.head.logits(x.features[part]) - logits)[legal]
-        worst = max(worst, float(difference.max(initial=0.0)))
-        largest = max(largest, float(np.abs(logits[legal]).max(initial=0.0)))
+    features, logits, head = x.features, x.logits, x.head
+    found: list[tuple[float, float]] = []
+
+    def compare(start: int, stop: int) -> None:
+        expected = logits[start:stop]
+        if expected.dtype.itemsize < 4:
+            expected = expected.astype(np.float32)
+        found.append(largest_difference(head.logits(features[start:stop]), np.asarray(expected)))
+
+    with one_blas_thread():
+        share_out(compare, len(x), chunk_of_logits(x.classes), thread_count())
+    worst = max((difference for difference, _ in found), default=0.0)
+    largest = max((logit for _, logit in found), default=0.0)
     if worst > TOLERANCE * largest:
         warnings.warn(
             f"{name}: features and head give other logits than the file's (difference up to "

@@ -17,6 +17,7 @@ from ood_toolkit.detectors.gaussian_stack import (
     Gaussian,
     GaussianStackScorer,
     inverted,
+    inverted_span,
     stacked,
 )
 from ood_toolkit.detectors.training import (
@@ -133,12 +134,23 @@ class GMM:
             min(len(at) for at in groups),
         )
 
+    def _single(self, group: Outputs) -> Gaussian:
+        """The one Gaussian of a group of rows."""
+        assert group.features is not None
+        if len(group) < group.features.shape[1]:
+            rows = feature_matrix(group, dtype=np.float64)
+            mean = rows.mean(axis=0)
+            found = inverted_span(mean, rows - mean, self.ridge)
+            if found is not None:
+                return found
+        moments = feature_moments(group)
+        return inverted(moments.mean(), moments.total_covariance(), self.ridge)
+
     def _mixture(self, group: Outputs, record: Outputs) -> list[tuple[float, Gaussian]]:
         """Weight and Gaussian of each component of the mixture of one group of rows."""
         components = min(self.components, len(group))
         if components == 1:
-            moments = feature_moments(group)
-            return [(1.0, inverted(moments.mean(), moments.total_covariance(), self.ridge))]
+            return [(1.0, self._single(group))]
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 

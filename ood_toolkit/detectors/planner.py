@@ -173,7 +173,9 @@ def scores_and_statistics(
 ) -> tuple[dict[str, Array], RowStatistics]:
     """As `score_together`, with statistics of the logits from the same pass."""
     asked = tuple(wanted)
-    blocks = list(blocks_of_rows(x))
+    by_rows = {name: s for name, s in scorers.items() if _of_rows(s)}
+    # Statistics are found window by window whatever the record takes; nothing else is.
+    blocks = list(blocks_of_rows(x)) if len(by_rows) < len(scorers) else []
     if len(blocks) > 1:
         found = [scores_and_statistics(x.rows(part), scorers, asked) for part in blocks]
         for name in scorers:
@@ -182,7 +184,6 @@ def scores_and_statistics(
             {name: np.concatenate([scores[name] for scores, _ in found]) for name in scorers},
             RowStatistics({w: np.concatenate([rows[w] for _, rows in found]) for w in asked}, -1),
         )
-    by_rows = {name: s for name, s in scorers.items() if _of_rows(s)}
     joint = [s for s in scorers.values() if _joint(s)]
     for checked in (*by_rows.values(), *joint):
         if isinstance(checked, FittedScorer):
@@ -219,14 +220,20 @@ def _in_one_pass(
         wanted: np.empty(len(x), np.int64 if wanted in INTEGERS else np.float64) for wanted in kept
     }
 
+    # A score made of one number is made where that number is, which may be all there is to do.
+    lone = len(scores) == len(every) == 1 and not kept and every.keys().isdisjoint(INTEGERS)
+    into = next(iter(scores.values())) if lone else None
+
     def use(part: slice, rows: RowStatistics) -> None:
         if rows.first_bad < 0:
             for name, scorer in by_rows.items():
-                scores[name][part] = scorer.combine(rows)
+                found = scorer.combine(rows)
+                if not lone or found is not next(iter(rows.values())):
+                    scores[name][part] = found
         for wanted, values in whole.items():
             values[part] = rows[wanted]
 
-    refuse_bad_row(x, windows_of_statistics(logits, every, use))
+    refuse_bad_row(x, windows_of_statistics(logits, every, use, into))
     return scores, RowStatistics(whole, -1)
 
 

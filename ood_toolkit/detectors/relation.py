@@ -21,6 +21,7 @@ from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.softmax import softmax_rows
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
+from ood_toolkit.streamed import refuse_all_rows
 
 __all__ = ["Relation", "RelationScorer"]
 
@@ -91,6 +92,8 @@ class Relation:
             raise InputError("relation needs training outputs with logits and features")
         if len(train) == 0:
             raise InputError(located(train, "relation cannot be fitted on zero rows"))
+        refuse_all_rows(train.features, 2)
+        refuse_all_rows(train.logits, 2)
         wide = np.float64 in (train.features.dtype, train.logits.dtype)
         dtype = np.float64 if wide else np.float32
         directions = np.empty(train.features.shape, dtype)

@@ -8,76 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ood_toolkit.chunks import checked_statistics, located, scored_features
+from ood_toolkit.chunks import checked_statistics, located
 from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer
 from ood_toolkit.detectors.catalogue import method
-from ood_toolkit.detectors.feature_moments import feature_moments
-from ood_toolkit.detectors.head_check import warn_if_head_disagrees
-from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.detectors.residual_space import residual_norms, residual_space
+from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.statistics import LARGEST, RowStatistics, Statistic, log_sum_exp
-from ood_toolkit.outputs import Array, Head, Outputs
+from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
 
 __all__ = ["Residual", "ResidualScorer", "ViM", "ViMScorer"]
-
-
-def head_origin(head: Head) -> Array:
-    """The point where the head says nothing: -W^+ b.  (D,) float64."""
-    weight, bias = head.weight.astype(np.float64), head.bias.astype(np.float64)
-    return np.asarray(-np.linalg.lstsq(weight, bias, rcond=None)[0])
-
-
-def principal_dimensions(dims: int) -> int:
-    """The authors' rule for the size of the principal subspace of D-dimensional features."""
-    if dims >= 2048:
-        return 1000
-    return 512 if dims >= 768 else dims // 2
-
-
-@dataclass(frozen=True, slots=True)
-class ResidualSpace:
-    """What the training features leave outside their principal subspace.
-
-    Attributes
-    ----------
-    origin : (D,) array of float64
-        -W^+ b.
-    basis : (D, D - dim) array of float64
-        Orthonormal.
-    mean_norm : float
-        Mean length of the training features' part in it.
-    explained : float
-        Share of their second moment in the principal subspace.
-    """
-
-    origin: Array
-    basis: Array
-    mean_norm: float
-    explained: float
-
-
-def residual_space(name: str, train: Outputs | None, dim: int | str) -> ResidualSpace:
-    """Eigenvectors of the second moment about -W^+ b, beyond the `dim` largest."""
-    if train is None or train.features is None or train.head is None:
-        raise InputError(f"{name} needs training outputs with features and head")
-    if len(train) == 0:
-        raise InputError(located(train, f"{name} cannot be fitted on zero rows"))
-    dims = train.features.shape[1]
-    kept = principal_dimensions(dims) if isinstance(dim, str) else dim
-    if kept >= dims:
-        raise BadParameter(
-            f"{name}.dim = {kept} leaves no residual of {dims}-dimensional features; "
-            f"choose at most {dims - 1}"
-        )
-    warn_if_head_disagrees(name, train)
-    origin = head_origin(train.head)
-    moments = feature_moments(train, origin=origin)
-    values, vectors = np.linalg.eigh(moments.scatter / len(train))
-    basis = vectors[:, : dims - kept]
-    norms = scored_features(train, lambda f, _: _norms(f, origin, basis))
-    total = values.sum()
-    explained = float(values[dims - kept :].sum() / total) if total > 0 else 0.0
-    return ResidualSpace(origin, basis, float(norms.mean()), explained)
 
 
 @method(
@@ -181,7 +121,7 @@ class ViMScorer(StatisticsScorer):
 
     def judge(self, rows: RowStatistics, x: Outputs, /) -> Array:
         """Energy less the scaled residual."""
-        norms = scored_features(x, lambda f, _: _norms(f, self.origin, self.residual))
+        norms = residual_norms(x, self.origin, self.residual, self.explained)
         return np.asarray(rows[log_sum_exp(1.0)] - self.alpha * norms)
 
     def report(self) -> Mapping[str, Any]:
@@ -269,7 +209,7 @@ class ResidualScorer(FittedScorer):
     shapes = {"origin": "D", "residual": "D r"}
 
     def _score(self, x: Outputs) -> Array:
-        return -scored_features(x, lambda f, _: _norms(f, self.origin, self.residual))
+        return -residual_norms(x, self.origin, self.residual, self.explained)
 
     def report(self) -> Mapping[str, Any]:
         """Principal dimensions and their share of the second moment."""
@@ -278,8 +218,3 @@ class ResidualScorer(FittedScorer):
             "principal": self.dims - self.residual.shape[1],
             "explained": self.explained,
         }
-
-
-def _norms(chunk: Array, origin: Array, basis: Array) -> Array:
-    """Length of each row's part in a subspace.  (n, D), (D,), (D, r) -> (n,)."""
-    return np.asarray(np.linalg.norm((chunk - origin) @ basis, axis=1))

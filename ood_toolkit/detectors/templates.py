@@ -6,9 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ood_toolkit.chunks import probability_chunks, scored_probabilities
+from ood_toolkit.chunks import checked_probabilities, scored_probabilities
 from ood_toolkit.detectors.base import FittedScorer, training_logits
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.kernels.divergences import divergences
+from ood_toolkit.kernels.moments import add_by_class
+from ood_toolkit.kernels.pool import in_order
+from ood_toolkit.kernels.products import chunk_of_logits
+from ood_toolkit.kernels.scratch import Scratch
+from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array, Outputs
 
 __all__ = ["KLMatching", "KLMatchingScorer"]
@@ -56,11 +62,16 @@ class KLMatching:
         """Average the softmax of the rows predicted as each class."""
         training_logits("kl_matching", train)
         assert train is not None
+        record, step = train, chunk_of_logits(train.classes)
         total = np.zeros((train.classes, train.classes))
         count = np.zeros(train.classes)
-        for _, p in probability_chunks(train):
-            predicted = p.argmax(axis=1)
-            np.add.at(total, predicted, p)
+
+        def softmax(start: int, stop: int) -> tuple[Array, Array]:
+            p = checked_probabilities(record, slice(start, stop))
+            return p, p.argmax(axis=1)
+
+        for p, predicted in in_order(softmax, len(record), step, thread_count()):
+            add_by_class(p, predicted, total)
             count += np.bincount(predicted, minlength=train.classes)
         templates = np.where(
             count[:, None] > 0, total / np.maximum(count, 1)[:, None], np.eye(train.classes)
@@ -86,23 +97,36 @@ class KLMatchingScorer(FittedScorer):
         """KL(p || d) = sum p ln p - sum p ln d, with p ln 0 infinite where p > 0.
 
         The nearest template is found by a product of the logits' type, float32 at least; its
-        divergence is then summed in float64.
+        divergence is then summed in float64.  One-hot templates take no part in the product:
+        they are at distance 0 from the same one-hot row, and from all others at infinity.
         """
         assert x.logits is not None
-        log_templates = np.log(np.where(self.templates > 0, self.templates, 1.0))
         wide = np.float64 if x.logits.dtype == np.float64 else np.float32
+        one_hot = np.count_nonzero(self.templates, axis=1) == 1
+        hot_class = np.zeros(x.classes, dtype=bool)
+        hot_class[self.templates[one_hot].argmax(axis=1)] = True
+        spread = self.templates[~one_hot]
+        log_templates = np.log(np.where(spread > 0, spread, 1.0))
         columns: Array = np.ascontiguousarray(log_templates.T, dtype=wide)
-        impossible = (self.templates == 0).astype(np.float64)
-        some_impossible = bool(impossible.any())
+        some_impossible = np.flatnonzero((spread == 0).any(axis=1))
+        impossible = (spread[some_impossible] == 0).astype(np.float64).T
+        scratch = Scratch()
 
         def judge(p: Array, part: slice) -> Array:
-            likelihood = np.asarray(p, dtype=wide) @ columns
-            if some_impossible:
-                likelihood[p @ impossible.T > 0] = -np.inf
-            nearest = likelihood.argmax(axis=1)
-            log_ratio = np.log(np.where(p > 0, p, 1.0)) - log_templates[nearest]
-            divergence = np.einsum("nc,nc->n", p, log_ratio)
-            reached = likelihood[np.arange(len(p)), nearest] > -np.inf
-            return np.where(reached, -divergence, -np.inf)
+            scores = np.full(len(p), -np.inf)
+            if len(spread):
+                likelihood = scratch.array("likelihood", (len(p), len(spread)), wide)
+                np.matmul(np.asarray(p, dtype=wide), columns, out=likelihood)
+                for k, out_of_reach in zip(some_impossible, (p @ impossible).T > 0, strict=True):
+                    likelihood[out_of_reach, k] = -np.inf
+                nearest = likelihood.argmax(axis=1)
+                reached = likelihood[np.arange(len(p)), nearest] > -np.inf
+                room = scratch.array("logarithms", p.shape, np.float64)
+                found = divergences(p, log_templates, nearest, room)
+                scores[reached] = -found[reached]
+            if one_hot.any():
+                same = (np.count_nonzero(p, axis=1) == 1) & hot_class[p.argmax(axis=1)]
+                scores[same] = 0.0
+            return scores
 
         return scored_probabilities(x, judge)

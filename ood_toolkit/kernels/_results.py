@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ood_toolkit.kernels._jit import inline_kernel, step_kernel
 from ood_toolkit.kernels._lanes import first_bit, lane_bits, lanes_from
@@ -12,13 +13,23 @@ from ood_toolkit.kernels._lanewise import spread, to_integers
 from ood_toolkit.kernels._memory import load, pointer, store, store_where
 from ood_toolkit.kernels._simd import LANES
 
-__all__ = ["SCRATCH", "first_of", "list_odd", "put", "put_whole"]
+__all__ = ["SCRATCH", "first_of", "list_odd", "put", "put_whole", "room_between"]
 
 SCRATCH = 1 << 13
 """Numbers of float64 that a kernel may write in between."""
 
+LINE = 64
+"""Bytes of a line of the cache, which a vector of sixteen float32 fills."""
+
 Group = tuple[int, int, int]
 """The first row's number, the lanes before it, the number of rows."""
+
+
+def room_between(size: int) -> npt.NDArray[np.float64]:
+    """Room for so many numbers; no vector that a kernel keeps there lies across two lines."""
+    whole = np.empty(size + LINE // 8)
+    begin = -whole.ctypes.data % LINE // 8
+    return whole[begin : begin + size]
 
 
 @inline_kernel

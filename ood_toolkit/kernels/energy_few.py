@@ -2,6 +2,9 @@
 
 Sixteen rows are transposed into a scratch of one vector a class.  Each row then has its own
 anchor, and everything runs lane by lane.  Otherwise as in `energy`.
+
+Logarithms of several groups are taken together: they do not wait for each other, and the
+processor, which sees some hundred instructions ahead, works on all of them at once.
 """
 
 from __future__ import annotations
@@ -35,10 +38,11 @@ from ood_toolkit.kernels._simd import LANES
 from ood_toolkit.kernels.energy import DEPTH, FARTHEST, Scale, term
 from ood_toolkit.kernels.softmax_sums import carried, even_anchor, log_of_sum
 
-__all__ = ["FEW", "energy_few", "first_class", "spread_classes"]
+__all__ = ["FEW", "TOGETHER", "energy_few", "first_class", "spread_classes"]
 
 FEW = 56
 """Up to so many classes a lane a row is faster."""
+TOGETHER = 4 * LANES  # rows whose logarithms are taken together
 
 
 @exact_kernel
@@ -60,21 +64,33 @@ def energy_few(
     rows : how many there are, at least 16: the last group begins sixteen rows from the end.
     """
     z = pointer(address, kind)
-    block = room(scratch.ctypes.data, z)
+    totals = room(scratch.ctypes.data, z)
+    anchors, block = offset(totals, TOGETHER), offset(totals, 2 * TOGETHER)
     odd_rows = 0
-    for first in range(start, stop, LANES):
-        count = min(LANES, stop - first)
-        begin = min(first, rows - LANES)
-        top = spread_classes(offset(z, begin * classes), classes, block)
-        anchor, total, strange = _summed(block, classes, top, scale)
-        group = (first, first - begin, count)
-        put(log_of_sum(total, widen(anchor)), results.floats, wanted[0], group)
-        put(widen(top), results.floats, wanted[1], group)
-        if wanted[2] >= 0:
-            best = first_class(block, classes, top)
-            put_whole(best, results.integers, wanted[2], group)
-        odd_rows = list_odd(strange, odd, odd_rows, group)
+    for begun in range(start, stop, TOGETHER):
+        ended = min(stop, begun + TOGETHER)
+        for first in range(begun, ended, LANES):
+            group = _group(first, stop, rows)
+            top = spread_classes(offset(z, (first - group[1]) * classes), classes, block)
+            anchor, total, strange = _summed(block, classes, top, scale)
+            store(anchors, first - begun, anchor)
+            store(totals, first - begun, total)
+            put(widen(top), results.floats, wanted[1], group)
+            if wanted[2] >= 0:
+                best = first_class(block, classes, top)
+                put_whole(best, results.integers, wanted[2], group)
+            odd_rows = list_odd(strange, odd, odd_rows, group)
+        for first in range(begun, ended, LANES):
+            total, anchor = load(totals, first - begun), widen(load(anchors, first - begun))
+            lse = log_of_sum(total, anchor)
+            put(lse, results.floats, wanted[0], _group(first, stop, rows))
     return odd_rows
+
+
+@inline_kernel
+def _group(first: int, stop: int, rows: int) -> tuple[int, int, int]:
+    """The group that begins with a row: that row, the lanes before it, its number of rows."""
+    return first, first - min(first, rows - LANES), min(LANES, stop - first)
 
 
 @inline_kernel

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.readable import readable_rows
-from ood_toolkit.kernels.request import INTEGERS, Request, Results, request
+from ood_toolkit.kernels.request import Request, Results, request
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.kernels.vector_rows import VectorPlan, vector_filler, vector_plan
 from ood_toolkit.kernels.vectors import available, widened_half, within_range
-from ood_toolkit.streamed import as_streamed
+from ood_toolkit.streamed import StreamedArray, as_streamed
 
 __all__ = ["BLOCK_ELEMENTS", "row_statistics", "windows_of_statistics"]
 
@@ -33,12 +33,24 @@ ROWS_TOGETHER = 16
 
 WINDOW_ROWS, WINDOW_ELEMENTS = 1 << 15, 1 << 21  # whichever is reached first
 
-STREAMED_ELEMENTS = 1 << 20
-"""The same of rows that are fetched, so few that they are still in the cache when read."""
+IN_PLACE_ROWS, IN_PLACE_ELEMENTS = 1 << 19, 1 << 22
+"""The same of rows whose one statistic is left where it is.  It fills several large pages of
+memory then: threads that ask for the same new page at once would each fill it with zeros."""
+
+STREAMED_ELEMENTS = 1 << 19
+"""Logits that a thread fetches at a time: so few that they are still in a cache when read."""
+
+FETCHES = 2
+"""Fetches behind one window of statistics of streamed logits.  Threads stay this close to each
+other, for what is decoded from the first row on goes back no further than some blocks."""
 
 
 def row_statistics(
-    logits: npt.NDArray[Any], wanted: Iterable[Statistic], *, threads: int | None = None
+    logits: npt.NDArray[Any],
+    wanted: Iterable[Statistic],
+    *,
+    threads: int | None = None,
+    into: npt.NDArray[np.float64] | None = None,
 ) -> RowStatistics:
     """Row-wise statistics of the softmax of `logits`.  (N, C) -> one (N,) array each.
 
@@ -52,6 +64,8 @@ def row_statistics(
         What to return.
     threads : int, optional
         How many share the rows; as many as there are, and one for few logits, if not given.
+    into : (N,) contiguous array of float64, optional
+        Where the values go, if one statistic is wanted that is a real number.
 
     Returns
     -------
@@ -74,18 +88,21 @@ def row_statistics(
     (array([0]), array([2.417]), -1)
     """
     n, c = logits.shape
-    if as_streamed(logits) is not None:
-        return _streamed_statistics(logits, tuple(dict.fromkeys(wanted)))
     plan = _planned(tuple(wanted), c, logits.dtype)
-    results = Results(np.empty((plan.floats, n)), np.empty((plan.integers, n), np.int64))
+    floats = np.empty((plan.floats, n)) if into is None else into.reshape(plan.floats, n)
+    results = Results(floats, np.empty((plan.integers, n), np.int64))
     if n == 0:
         return results.named(plan.names, -1)
     fill = _filler(logits, plan, results)
-    step = max(1, BLOCK_ELEMENTS // max(c, 1))
+    streamed = as_streamed(logits)
+    elements = BLOCK_ELEMENTS if streamed is None else STREAMED_ELEMENTS
+    step = max(1, elements // max(c, 1))
     if n <= step and n * c < PARALLEL_FROM:
         return results.named(plan.names, fill(0, n))
     if step > ROWS_TOGETHER:
         step -= step % ROWS_TOGETHER
+    if streamed is not None:
+        step = _whole_grains(step, streamed)
     bad: list[int] = []
     if threads is None:
         threads = thread_count() if n * c >= PARALLEL_FROM else 1
@@ -97,11 +114,13 @@ def windows_of_statistics(
     logits: npt.NDArray[Any],
     wanted: Iterable[Statistic],
     use: Callable[[slice, RowStatistics], None],
+    into: npt.NDArray[np.float64] | None = None,
 ) -> int:
     """Hand the statistics of some rows after the other to `use`; the first bad row or -1.
 
     So few rows at a time that their statistics stay near the processor.  Several threads call
-    `use`, each with rows of its own.
+    `use`, each with rows of its own.  With `into`, of N numbers, the one statistic that is wanted
+    is left there.
     """
     n, c = logits.shape
     asked = tuple(dict.fromkeys(wanted))
@@ -109,33 +128,30 @@ def windows_of_statistics(
     streamed = as_streamed(logits)
 
     def work(start: int, stop: int) -> None:
-        window = logits[start:stop] if streamed is None else streamed.window(start, stop)
-        rows = row_statistics(window, asked, threads=1)
+        window: Any = logits[start:stop] if streamed is None else streamed.part(start, stop)
+        place = None if into is None else into[start:stop]
+        rows = row_statistics(window, asked, threads=1, into=place)
         if rows.first_bad >= 0:
             bad.append(start + rows.first_bad)
         use(slice(start, stop), rows)
 
-    elements = WINDOW_ELEMENTS if streamed is None else STREAMED_ELEMENTS
     threads = thread_count() if n * c >= PARALLEL_FROM else 1
-    step = max(ROWS_TOGETHER, min(WINDOW_ROWS, elements // max(c, 1), -(-n // threads)))
+    most, elements = WINDOW_ROWS, WINDOW_ELEMENTS
+    if streamed is not None:
+        elements = FETCHES * STREAMED_ELEMENTS
+    elif into is not None:
+        most, elements = IN_PLACE_ROWS, IN_PLACE_ELEMENTS
+    step = max(ROWS_TOGETHER, min(most, elements // max(c, 1), -(-n // threads)))
     step -= step % ROWS_TOGETHER
-    if streamed is not None:  # a slice that cuts a grain costs all of it
-        step = max(1, step // streamed.grain) * streamed.grain
+    if streamed is not None:
+        step = _whole_grains(step, streamed)
     share_out(work, n, step, threads)
     return min(bad, default=-1)
 
 
-def _streamed_statistics(logits: npt.NDArray[Any], wanted: tuple[Statistic, ...]) -> RowStatistics:
-    """As `row_statistics`, of rows that are fetched window by window."""
-    found: dict[Statistic, npt.NDArray[Any]] = {
-        name: np.empty(len(logits), np.int64 if name in INTEGERS else np.float64) for name in wanted
-    }
-
-    def use(part: slice, rows: RowStatistics) -> None:
-        for name, values in found.items():
-            values[part] = rows[name]
-
-    return RowStatistics(found, windows_of_statistics(logits, wanted, use))
+def _whole_grains(rows: int, streamed: StreamedArray) -> int:
+    """About so many rows that cut no grain, for a slice that cuts one costs all of it."""
+    return max(1, rows // streamed.grain) * streamed.grain
 
 
 class _Plan(NamedTuple):

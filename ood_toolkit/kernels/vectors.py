@@ -34,8 +34,11 @@ _LOG2_E = Fraction(float.fromhex("0x1.71547652b82fep0")) + Fraction(
 )
 
 
+@lru_cache(maxsize=1)
 def available() -> bool:
     """Whether kernels of explicit vectors are used; OOD_TOOLKIT_KERNELS=readable says no.
+
+    The variable is read once: reading it takes as long as a row of a thousand logits.
 
     Raises
     ------

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import generalized_entropy, log_sum_exp
+from ood_toolkit.kernels.vectors import available
 from tests.kernels.row_cases import DTYPES, all_statistics, assert_rows_exact, hard_rows
 
 UNCOMPILED = """
@@ -65,18 +67,31 @@ def test_an_older_processor_finds_the_same_bits(tmp_path) -> None:
     assert len(found) == 1
 
 
+@pytest.fixture
+def choose(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets the variable that is read once, and has it read again, now and afterwards."""
+
+    def chosen(kernels: str) -> None:
+        monkeypatch.setenv("OOD_TOOLKIT_KERNELS", kernels)
+        available.cache_clear()
+
+    yield chosen
+    available.cache_clear()
+
+
 @pytest.mark.parametrize("name", DTYPES)
-def test_without_vectors(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vectors(name: str, choose: Callable[[str], None]) -> None:
     """Plain loops reckon in float64, and keep its promises whatever the logits are."""
-    monkeypatch.setenv("OOD_TOOLKIT_KERNELS", "readable")
+    choose("readable")
+    assert not available()
     for classes in (2, 7, 40):
         logits = hard_rows(classes, DTYPES[name])
         found = row_statistics(logits, all_statistics(classes))
         assert_rows_exact(logits.astype(np.float64), found)
 
 
-def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OOD_TOOLKIT_KERNELS", "fast")
+def test_another_choice_is_refused(choose: Callable[[str], None]) -> None:
+    choose("fast")
     with pytest.raises(InputError, match="OOD_TOOLKIT_KERNELS is 'fast'; set it to vectors or"):
         row_statistics(np.zeros((2, 2)), [log_sum_exp()])
 

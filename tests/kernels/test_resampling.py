@@ -6,8 +6,19 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ood_toolkit.kernels.ranking import merge_tie_groups
-from ood_toolkit.kernels.resampling import _prefix_sums, drawn_groups, recount, resampled
+from ood_toolkit.kernels.ranking import (
+    average_precision,
+    merge_tie_groups,
+    ordered_pairs,
+    trapezoid_precision,
+)
+from ood_toolkit.kernels.resampled_areas import resampled_areas, standings
+from ood_toolkit.kernels.resampling import (
+    _prefix_sums,
+    drawn_groups,
+    recount,
+    resampled,
+)
 from ood_toolkit.kernels.sorting import sort_pair_descending
 from tests.metrics.score_strategies import compiled, tied_pairs
 from tests.reference.metrics_reference import split_mix
@@ -80,3 +91,40 @@ def test_weighted_scores(pair, data):
     found = recount(groups, *sums)
     np.testing.assert_array_equal(found.first, expected.first)
     np.testing.assert_array_equal(found.second, expected.second)
+
+
+@compiled
+@given(tied_pairs, st.integers(0, 2**32 - 1))
+def test_areas_are_those_of_the_resampled_curves(pair, seed):
+    groups = curve(*pair)
+    states = np.random.SeedSequence(seed).generate_state(3, np.uint64)
+    drawn = [resampled(groups, int(state)) for state in states]
+    n, m = map(len, pair)
+    for places, precision in (([standings(groups)], average_precision), ([], trapezoid_precision)):
+        expected = [
+            [ordered_pairs(*g) / (2 * n * m), precision(*g, False), precision(g[1], g[0], True)]
+            for g in drawn
+        ]
+        found = resampled_areas([groups], places, states)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+
+
+def test_the_same_rows_are_drawn_for_every_method():
+    """Prefix sums through the rows of either method count the same draws."""
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(1, 1, 40), rng.normal(0, 1, 30)
+    states = np.random.SeedSequence(3).generate_state(20, np.uint64)
+    curves, rows = [], []
+    for mixed in (0, 5):  # the same scores, rows listed in another order
+        a, b = np.roll(first, mixed), np.roll(second, mixed)
+        curves.append(curve(a, b))
+        rows.append((np.argsort(a)[::-1], np.argsort(b)[::-1]))
+    places = [standings(c) for c in curves]
+    together = resampled_areas(curves, places, states, True, rows)
+    for i in range(2):
+        alone = resampled_areas(curves[i : i + 1], places[i : i + 1], states, True, rows[i : i + 1])
+        np.testing.assert_array_equal(together[i], alone[0])
+    assert (together[0] != together[1]).any()
+    times = weights_of(curves[0], int(states[0]))  # how often each row is drawn
+    redrawn = curve(np.repeat(first, times[0]), np.repeat(second, times[1]))
+    assert together[0, 0, 0] == ordered_pairs(*redrawn) / (2 * 40 * 30)
