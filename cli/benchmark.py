@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from .asked import method_option, set_option
 from .console import print_json, print_table, progress
 from .extract import model_options
+from .kinds import choice
 from .measure import FILES, api_options, finish, measure_options
-from .options import (
-    Talk,
-    json_option,
-    method_option,
-    parameters_by_method,
-    set_option,
-    split_methods,
-    talk_options,
-    talking,
-)
+from .method_names import detectors_of, split_methods
+from .options import Talk, print_options, talking
 from .score_files import evaluated, write_openood
 
 if TYPE_CHECKING:
@@ -59,19 +53,16 @@ SHOWN = ("near", "far", "synthetic", "csid")
 @click.option(
     "--openood-csv", metavar="FILE", help="Also write one method's table as OpenOOD does."
 )
-@click.option(
+@choice(
     "--tune",
-    type=click.Choice(["none", "id", "ood"]),
-    default="none",
-    show_default=True,
+    of=["none", "id", "ood"],
     help="Choose hyper-parameters from in-distribution rows, or on the benchmark's own ood_val.",
 )
 @model_options(required=False)
 @method_option(required=False, default="all")
 @set_option("NAME.KEY")
 @measure_options
-@json_option
-@talk_options
+@print_options
 def benchmark(
     name: str | None,
     listing: bool,
@@ -131,7 +122,8 @@ def benchmark(
     if openood_csv:
         write_openood(result, openood_csv)
     finish(result, options, as_json=as_json, quiet=quiet)
-    for path in [*(options[kind] for kind in FILES), *options["report"].written()]:
+    results = [*(options[kind] for kind in (*FILES, "scores_out")), *options["report"].written()]
+    for path in results:
         if path:
             talk.note(f"Results: {path}")
 
@@ -147,9 +139,7 @@ def _measured(
     from ood_toolkit import api
 
     everything = names == ["all"]
-    listed = [row.name for row in api.methods()] if everything else names
-    parameters = parameters_by_method(settings, listed)
-    detectors = [api.detector(method, **values) for method, values in parameters.items()]
+    detectors = detectors_of(names, settings)
     steps = len(detectors) * (3 + len(data.ood) + len(shifted))
     with progress(steps, quiet=quiet) as step:
         return api.evaluate(

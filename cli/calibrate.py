@@ -6,18 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from .asked import set_option
 from .console import print_facts, print_json, print_table, shown
-from .options import (
-    FileOptions,
-    Talk,
-    file_options,
-    json_option,
-    memory_option,
-    parameters_by_method,
-    set_option,
-    talk_options,
-    talking,
-)
+from .method_names import parameters_by_method
+from .options import FileOptions, Talk, bounded_reading_options, reading_options, talking
 
 if TYPE_CHECKING:
     from ood_toolkit.outputs import Outputs
@@ -48,10 +40,7 @@ def complete_calibrators(ctx: Any, param: Any, incomplete: str) -> list[str]:
 @click.option(
     "-o", "--output", metavar="CALIBRATOR", required=True, help="A file ending in .safetensors."
 )
-@file_options
-@memory_option
-@json_option
-@talk_options
+@bounded_reading_options
 def calibrate(
     validation: str,
     method: str,
@@ -104,9 +93,7 @@ def calibrate(
 @click.argument("file")
 @click.option("--calibrator", metavar="CALIBRATOR", required=True, help="As `calibrate` saves it.")
 @click.option("-o", "--output", metavar="OUT", required=True, help="An outputs file to write.")
-@file_options
-@json_option
-@talk_options
+@reading_options
 def apply(
     file: str,
     calibrator: str,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from .console import print_json, print_table, shown
-from .options import json_option, talk_options, talking
+from .options import print_options, talking
+from .paired import print_tests, results_file, tests_of
 from .several import pool_files, rank_files
 
 if TYPE_CHECKING:
     from ood_toolkit.datasets.published_tables import PublishedTable
+    from ood_toolkit.evaluation.paired_runs import PairedTest
     from ood_toolkit.evaluation.side_by_side import Beside, Results, Worse
 
 __all__ = ["compare"]
@@ -21,7 +23,7 @@ FAILED = 1
 
 
 @click.command()
-@click.argument("files", metavar="RESULTS.json...", nargs=-1)
+@click.argument("files", metavar="RESULTS.json|DIR...", nargs=-1)
 @click.option(
     "--published",
     metavar="NAME",
@@ -48,8 +50,7 @@ FAILED = 1
     type=click.Choice(["nemenyi", "wilcoxon"]),
     help="Rank the methods over all data sets of the files, with this test of which differ.",
 )
-@json_option
-@talk_options
+@print_options
 def compare(
     files: tuple[str, ...],
     pool: bool,
@@ -62,10 +63,11 @@ def compare(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Compare results that `evaluate` or `benchmark` wrote with --json-out.
+    """Compare results that `evaluate` or `benchmark` wrote with --json-out or --scores-out.
 
-    The first file is what the others are held against.  Beside published figures, a mark says
-    what differs: the sets, the convention, the method's settings.
+    The first file is what the others are held against.  Folders of --scores-out hold the scores
+    of every row: their AUROCs are tested on the same rows.  Beside published figures, a mark
+    says what differs: the sets, the convention, the method's settings.
     """
     if listing:
         _print_tables(as_json)
@@ -88,13 +90,18 @@ def compare(
         from ood_toolkit.evaluation.side_by_side import beside_published, read_results, worse_pairs
 
         table = published_table(published) if published else None
-        runs = [read_results(path) for path in files]
+        runs = _distinct([read_results(results_file(path)) for path in files], files)
         beside = {run.name: beside_published(run, table) for run in runs} if table else {}
         worse = worse_pairs(runs, margin) if fail_if_worse else []
+        tests, untested = tests_of(files, runs)
         if as_json:
-            print_json(_document(runs, table, beside, worse))
+            print_json(_document(runs, table, beside, worse, tests, untested))
         else:
             _print_runs(runs)
+            if tests:
+                print_tests(tests)
+            if untested:
+                talk.note(f"Note: no paired tests: {untested}")
             if table:
                 _print_beside(table, beside)
             for pair in worse:
@@ -104,6 +111,20 @@ def compare(
                 )
     if worse:
         raise click.exceptions.Exit(FAILED)
+
+
+def _distinct(runs: list[Results], files: tuple[str, ...]) -> list[Results]:
+    """The runs by names of their own: a folder's is its own name, of two alike the whole path."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    names = [Path(f).resolve().name if Path(f).is_dir() else run.name
+             for f, run in zip(files, runs, strict=True)]  # fmt: skip
+    names = [n if names.count(n) == 1 else file for n, file in zip(names, files, strict=True)]
+    for place, name in enumerate(names):
+        if earlier := names[:place].count(name):
+            names[place] = f"{name} ({earlier + 1})"
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
 def _groups(runs: list[Results]) -> list[str]:
@@ -174,6 +195,8 @@ def _document(
     table: PublishedTable | None,
     beside: dict[str, list[Beside]],
     worse: list[Worse],
+    tests: list[PairedTest],
+    untested: str,
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         "schema": 1,
@@ -188,6 +211,8 @@ def _document(
             for run in runs
         ],
         "worse": [asdict(pair) for pair in worse],
+        "tests": [test.to_json() for test in tests],
+        **({"untested": untested} if untested else {}),
     }
     if table:
         document["published"] = {

@@ -11,7 +11,11 @@ from typing import Any
 
 import rich_click as click
 
-__all__ = ["print_facts", "print_json", "print_table", "progress", "shown"]
+__all__ = ["print_facts", "print_json", "print_result", "print_table", "progress", "shown"]
+
+
+BAR_ROOM = 44
+"""Columns of a progress bar beside its words: the bar itself, the count and two times."""
 
 
 def print_json(document: Any) -> None:
@@ -91,17 +95,19 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
+    room = max(8, min(32, console.width - BAR_ROOM))
     with Progress(
-        TextColumn("{task.description:<32}"),
+        TextColumn(f"{{task.description:<{room}}}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     ) as bar:
         task = bar.add_task("", total=total)
-        yield lambda label: bar.update(task, advance=1, description=label[:32])
+        yield lambda label: bar.update(task, advance=1, description=label[:room])
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
@@ -116,6 +122,14 @@ def print_facts(facts: Mapping[str, Any]) -> None:
                 click.echo(f"  {key.replace('_', ' ').ljust(inner)}  {_words(part)}")
         else:
             click.echo(f"{label}  {_words(value)}")
+
+
+def print_result(document: Mapping[str, Any], *, as_json: bool, quiet: bool) -> None:
+    """What a command that writes a file says of it: JSON, or facts, or nothing."""
+    if as_json:
+        print_json(document)
+    elif not quiet:
+        print_facts(document)
 
 
 def _words(value: Any) -> str:

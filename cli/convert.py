@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from .console import print_facts, print_json
-from .options import json_option, talk_options, talking
+from .options import print_options, talking
 
 if TYPE_CHECKING:
     from ood_toolkit.datasets import ScoreFile
@@ -43,8 +43,7 @@ __all__ = ["convert"]
     "--id", "id_name", metavar="NAME", help="With --to openood: the set of known classes."
 )
 @click.option("-o", "--output", metavar="DIR", required=True, help="The folder to write into.")
-@json_option
-@talk_options
+@print_options
 def convert(
     inputs: tuple[str, ...],
     source: str | None,

@@ -6,21 +6,12 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from .asked import Asked, asked_options
 from .console import print_json, print_table, progress, shown
+from .kinds import count
 from .measure import PARTIAL
-from .members import member_option, members_by_set
-from .options import (
-    FileOptions,
-    file_options,
-    json_option,
-    method_option,
-    parameters_by_method,
-    set_option,
-    split_methods,
-    talk_options,
-    talking,
-    train_options,
-)
+from .method_names import detectors_of
+from .options import FileOptions, reading_options, talking
 from .tables import print_notes
 
 if TYPE_CHECKING:
@@ -31,10 +22,7 @@ __all__ = ["errors"]
 
 @click.command()
 @click.argument("file")
-@method_option(required=False, default="all")
-@set_option("NAME.KEY")
-@train_options
-@member_option
+@asked_options(default="all")
 @click.option(
     "--ood",
     "ood_files",
@@ -49,24 +37,16 @@ __all__ = ["errors"]
     show_default=True,
     help="Of accepting an outlier, in wrong predictions.",
 )
-@click.option(
+@count(
     "--bootstrap",
-    type=click.IntRange(min=0),
     default=200,
-    show_default=True,
     help="Resamples behind the intervals of risks and coverages; 0 for none.",
 )
 @click.option("--json-out", metavar="FILE", help="Also write the JSON document.")
-@file_options
-@json_option
-@talk_options
+@reading_options
 def errors(
     file: str,
-    methods: tuple[str, ...],
-    settings: tuple[str, ...],
-    train: str | None,
-    id_val: str | None,
-    members: tuple[str, ...],
+    asked: Asked,
     ood_files: tuple[str, ...],
     ood_cost: float,
     bootstrap: int,
@@ -91,25 +71,18 @@ def errors(
 
     if not math.isfinite(ood_cost):
         raise click.UsageError("--ood-cost must be a number")
-    names = split_methods(methods)
+    names = asked.names()
     sets = _sets(ood_files)
-    stacks = members_by_set(members, ["FILE", "train", "id-val", *sets], "FILE")
+    stacks = asked.stacks("FILE", *sets)
     with talking(quiet, verbose):
-        everything = names == ["all"]
-        listed = [row.name for row in api.methods()] if everything else names
-        detectors = [
-            api.detector(name, **values)
-            for name, values in parameters_by_method(settings, listed).items()
-        ]
+        detectors = detectors_of(names, asked.settings)
         if json_out:
-            given = [file, *sets.values(), *(f for f in (train, id_val, files.head) if f)]
+            given = [file, *sets.values(), *asked.given(), *([files.head] if files.head else [])]
             refuse_same_file(json_out, given + [f for paths in stacks.values() for f in paths])
-        fit_on = files.load(train, members=stacks["train"]) if train else None
+        fit_on = asked.fit_on(files, stacks)
         head = fit_on.head if fit_on else None
         record = files.load(file, head=head, members=stacks["FILE"])
-        held_out = (
-            files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
-        )
+        held_out = asked.held_out(files, stacks, record.head)
         ood = {
             name: files.load(path, labels=False, head=record.head, members=stacks[name])
             for name, path in sets.items()
@@ -117,7 +90,7 @@ def errors(
         with progress(len(detectors), quiet=quiet) as step:
             report = api.evaluate_errors(
                 detectors, record, train=fit_on, id_val=held_out, ood=ood, ood_cost=ood_cost,
-                bootstrap=bootstrap, skip_unmet=everything, progress=step,
+                bootstrap=bootstrap, skip_unmet=names == ["all"], progress=step,
             )  # fmt: skip
     if json_out:
         with atomic_write(json_out) as out:

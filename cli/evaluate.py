@@ -6,22 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from .asked import Asked, asked_options
 from .console import progress
 from .measure import FILES, api_options, command_line, finish, measure_options
-from .members import member_option, members_by_set
-from .options import (
-    FileOptions,
-    file_options,
-    json_option,
-    memory_option,
-    method_option,
-    parameters_by_method,
-    set_option,
-    split_methods,
-    talk_options,
-    talking,
-    train_options,
-)
+from .method_names import detectors_of
+from .options import FileOptions, bounded_reading_options, talking
 
 if TYPE_CHECKING:
     from ood_toolkit.evaluation import Evaluation
@@ -48,10 +37,7 @@ __all__ = ["evaluate"]
     help="Rows of the known classes under a shift, which count as in-distribution (full "
     "spectrum); repeat for more.",
 )
-@method_option(required=False, default="all")
-@set_option("NAME.KEY")
-@train_options
-@member_option
+@asked_options(default="all")
 @click.option(
     "--tune",
     metavar="id|ood=FILE|none",
@@ -61,19 +47,12 @@ __all__ = ["evaluate"]
     "that are not among the --ood sets.",
 )
 @measure_options
-@file_options
-@memory_option
-@json_option
-@talk_options
+@bounded_reading_options
 def evaluate(
     id_file: str,
     ood_files: tuple[str, ...],
     shifted_files: tuple[str, ...],
-    methods: tuple[str, ...],
-    settings: tuple[str, ...],
-    train: str | None,
-    id_val: str | None,
-    members: tuple[str, ...],
+    asked: Asked,
     tune: str,
     files: FileOptions,
     as_json: bool,
@@ -87,24 +66,21 @@ def evaluate(
     files are ignored.  Rows that methods are fitted or tuned on may not be reported on.
     """
     sets, shifted = _sets("--ood", ood_files), _sets("--csid", shifted_files)
-    stacks = members_by_set(members, ["id", "train", "id-val", "tune", *sets, *shifted], None)
+    stacks = asked.stacks("id", "tune", *sets, *shifted, main=None)
     outliers = _validation_outliers(tune)
-    names = split_methods(methods)
+    names = asked.names()
     from ood_toolkit import api
-    from ood_toolkit.detectors.planner import as_detector
     from ood_toolkit.io import refuse_same_file
 
     with talking(quiet, verbose):
         everything = names == ["all"]
-        listed = [row.name for row in api.methods()] if everything else names
-        parameters = parameters_by_method(settings, listed)
-        detectors = [as_detector(name, parameters[name]) for name in listed]
+        detectors = detectors_of(names, asked.settings)
         named: list[tuple[str, str, str | None]] = [
             ("id", "", id_file),
             *(("shifted", key, path) for key, path in shifted.items()),
         ]
         named += [("ood", key, path) for key, path in sets.items()]
-        named += [("train", "", train), ("id_val", "", id_val), ("tune", "", outliers)]
+        named += [("train", "", asked.train), ("id_val", "", asked.id_val), ("tune", "", outliers)]
         named += [("head", "", files.head)]
         given = [(role, key, path) for role, key, path in named if path]
         given += [("member", key, path) for key, paths in stacks.items() for path in paths]
@@ -112,7 +88,7 @@ def evaluate(
             if out:
                 refuse_same_file(out, [path for _, _, path in given])
         measure["report"].check()
-        fit_on = files.load(train, members=stacks["train"]) if train else None
+        fit_on = asked.fit_on(files, stacks)
         head = fit_on.head if fit_on else None
         id_test = files.load(id_file, head=head, members=stacks["id"])
         head = head or id_test.head
@@ -120,14 +96,14 @@ def evaluate(
         def load(path: str, name: str, *, labels: bool = False) -> Outputs:
             return files.load(path, labels=labels, head=head, members=stacks[name])
 
-        held_out = load(id_val, "id-val", labels=True) if id_val else None
+        held_out = asked.held_out(files, stacks, head)
         inside = {key: load(path, key, labels=True) for key, path in shifted.items()}
         ood = {key: load(path, key) for key, path in sets.items()}
         # fit, rank, and one scoring of each set, per method
         steps = len(detectors) * (3 + len(ood) + len(inside))
         with progress(steps, quiet=quiet) as step:
             result = api.evaluate(
-                "all" if everything and not settings else detectors,
+                "all" if everything and not asked.settings else detectors,
                 id=id_test,
                 ood=ood,
                 train=fit_on,
@@ -137,10 +113,23 @@ def evaluate(
                 skip_unmet=everything,
                 tune=load(outliers, "tune") if outliers else tune,
                 shifted=inside,
+                memory=_room(files),
                 **api_options(measure),
             )
         result = _recorded(result, given)
     finish(result, measure, as_json=as_json, quiet=quiet)
+
+
+def _room(files: FileOptions) -> int | None:
+    """Bytes left of --memory; None where it was not given, for the toolkit's own rule."""
+    from click.core import ParameterSource
+
+    from ood_toolkit.streamed import resident_bytes
+
+    source = click.get_current_context().get_parameter_source("memory")
+    if files.memory is None or source is ParameterSource.DEFAULT:
+        return None
+    return max(0, files.memory - resident_bytes())
 
 
 def _recorded(result: Evaluation, given: list[tuple[str, str, str]]) -> Evaluation:
@@ -176,7 +165,8 @@ def _sets(option: str, values: tuple[str, ...]) -> dict[str, str]:
         name, equals, path = value.partition("=")
         if not equals or not name or not path:
             form = "[GROUP/]NAME=FILE" if option == "--ood" else "NAME=FILE"
-            raise click.UsageError(f"{option} {value}: expected {form}")
+            hint = "" if equals else f", say {_stem(value)}={value}"
+            raise click.UsageError(f"{option} {value}: expected {form}{hint}")
         if name in sets:
             raise click.UsageError(f"{option} {name} is given twice")
         sets[name] = path

@@ -7,7 +7,8 @@ from typing import Any
 import rich_click as click
 
 from .console import print_facts, print_json, print_table
-from .options import FileOptions, file_options, json_option, talk_options, talking
+from .kinds import count
+from .options import FileOptions, reading_options, talking
 
 __all__ = ["explain"]
 
@@ -31,16 +32,13 @@ MOST = 100_000
     metavar="N[,N-M...]",
     help=f"Rows to explain, counted from 0; the first {FIRST} by default.",
 )
-@click.option(
+@count(
     "--neighbors",
-    type=click.IntRange(min=1),
+    least=1,
     default=5,
-    show_default=True,
     help="Nearest support rows to list of each.",
 )
-@file_options
-@json_option
-@talk_options
+@reading_options
 def explain(
     file: str,
     detector: str,

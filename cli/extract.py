@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from .console import print_facts, print_json, progress
-from .options import json_option, talk_options, talking
+from .jobs import cluster, dask_option, report_failed, resume_options
+from .kinds import count
+from .options import print_options, talking
+
+if TYPE_CHECKING:
+    from ood_toolkit.distributed import Outcome
+    from ood_toolkit.io.parts import Part
+    from ood_toolkit.models.extraction import Extraction
+    from ood_toolkit.outputs import Outputs
 
 __all__ = ["extract", "model_options", "numbers", "row_bar", "runner"]
 
@@ -38,7 +46,7 @@ def model_options(*, required: bool) -> Callable[[Any], Any]:
             multiple=True,
             help="Keep this layer too; repeatable.",
         ),
-        click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
+        count("--batch-size", least=1, default=64, help="Inputs that the model sees at a time."),
         click.option("--device", metavar="NAME", help="Where the model runs, such as cuda:0."),
         click.option(
             "--size", type=click.IntRange(1), help="Scale the shorter side and cut the middle."
@@ -74,7 +82,8 @@ def model_options(*, required: bool) -> Callable[[Any], Any]:
     "--output",
     metavar="OUT",
     required=True,
-    help="An outputs file, or a folder of shards, which an interrupted run continues.",
+    help="An outputs file, or a folder of shards, which an interrupted run continues; with --dask "
+    "a folder, 'FOLDER/*.suffix', or the URL of one.",
 )
 @click.option(
     "--split",
@@ -82,9 +91,10 @@ def model_options(*, required: bool) -> Callable[[Any], Any]:
     default="test",
     help="Part of cifar, idx or hf.",
 )
-@click.option("--shard-rows", type=click.IntRange(1), default=10_000, show_default=True)
-@json_option
-@talk_options
+@count("--shard-rows", least=1, default=10_000, help="Rows of one shard.")
+@resume_options
+@dask_option
+@print_options
 def extract(
     model: str,
     weights: str | None,
@@ -101,6 +111,9 @@ def extract(
     std: str,
     split: str,
     shard_rows: int,
+    resume: bool,
+    force: bool,
+    dask: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -113,30 +126,82 @@ def extract(
     from ood_toolkit.models.images import Preparation
     from ood_toolkit.models.sources import open_inputs
 
-    with talking(quiet, verbose):
+    if force and dask is None:
+        raise click.UsageError("--force goes with --dask: remove the folder instead")
+    with talking(quiet, verbose) as talk:
         wanted = Preparation(size, int(channels) if channels else None, *map(numbers, (mean, std)))
         source = open_inputs(data, wanted, batch_size=batch_size, split=split)
         given = [weights or "", data.partition(":")[2]]
         refuse_same_file(output, [path for path in given if os.path.isfile(path)])
-        run = runner(model, weights, device, head, features, layers)
-        with row_bar(source.rows, quiet) as told:
-            record = run(source, to=output, shard_rows=shard_rows, progress=told)
-    document: dict[str, Any] = {
-        "output": output,
-        "rows": len(record),
-        "classes": record.classes,
-        "parts": sorted(record.has()),
-    }
-    if record.features is not None:
-        document["features"] = int(record.features.shape[1])
-    if record.labels is not None and record.logits is not None:
-        document["accuracy"] = float((record.logits.argmax(1) == record.labels).mean())
+        if dask is not None:
+            from ood_toolkit.models.extraction import Extraction
+
+            job = Extraction(
+                model, data, weights, "", wanted, batch_size, split, device, head, features, layers
+            )
+            with row_bar(source.rows, quiet) as told:
+                outcome = _on_cluster(dask, job, output, shard_rows, force, told)
+            if outcome.remade:
+                again = len(outcome.remade)
+                talk.note(f"Warning: {output}: {again} shards had changed and were made again")
+            if outcome.failed:
+                total = -(-source.rows // shard_rows)
+                report_failed(outcome, lambda part: data, total, output)
+            record = _written(output)
+        else:
+            run = runner(model, weights, device, head, features, layers)
+            with row_bar(source.rows, quiet) as told:
+                record = run(source, to=output, shard_rows=shard_rows, progress=told)
+    document: dict[str, Any] = {"output": output, "rows": source.rows}
+    if record is not None:
+        document |= _facts(record)
     if source.class_names:
         document["class_names"] = list(source.class_names)
     if as_json:
         print_json(document)
     elif not quiet:
         print_facts(document)
+
+
+def _on_cluster(
+    address: str,
+    job: Extraction,
+    output: str,
+    shard_rows: int,
+    force: bool,
+    told: Any,
+) -> Outcome:
+    from ood_toolkit.distributed import extract as extract_by_workers
+
+    made = 0
+
+    def done(part: Part) -> None:
+        nonlocal made
+        made += len(part)
+        told(made, None)
+
+    with cluster(address) as client:
+        return extract_by_workers(
+            client, job, output, shard_rows=shard_rows, force=force, done=done
+        )
+
+
+def _written(output: str) -> Outputs | None:
+    """What workers wrote, opened; None where it lies in a store."""
+    from ood_toolkit.io import load
+    from ood_toolkit.io.object_store import is_url, plain_path
+
+    return None if is_url(output) else load(plain_path(output))
+
+
+def _facts(record: Outputs) -> dict[str, Any]:
+    """What an outputs file holds, in a few words."""
+    document: dict[str, Any] = {"classes": record.classes, "parts": sorted(record.has())}
+    if record.features is not None:
+        document["features"] = int(record.features.shape[1])
+    if record.labels is not None and record.logits is not None:
+        document["accuracy"] = float((record.logits.argmax(1) == record.labels).mean())
+    return document
 
 
 def runner(

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from .console import print_facts, print_json
+from .asked import method_option, set_option
+from .console import print_result
 from .jobs import dask_option
+from .kinds import share
 from .members import member_option, members_by_set
-from .options import (
-    FileOptions,
-    file_options,
-    json_option,
-    memory_option,
-    method_option,
-    parameters_by_method,
-    set_option,
-    talk_options,
-    talking,
-)
+from .method_names import parameters_by_method
+from .options import FileOptions, file_options, memory_option, print_options, talking
 
 if TYPE_CHECKING:
     from ood_toolkit.outputs import Outputs
@@ -35,9 +28,9 @@ __all__ = ["fit"]
 @set_option("KEY")
 @click.option("--id-val", metavar="FILE", help="Held-out in-distribution outputs.")
 @member_option
-@click.option(
+@share(
     "--tpr",
-    type=click.FloatRange(0, 1, min_open=True),
+    one=True,
     help="Also set a threshold that accepts this share of the held-out rows.",
 )
 @click.option(
@@ -46,8 +39,7 @@ __all__ = ["fit"]
 @file_options
 @memory_option
 @dask_option
-@json_option
-@talk_options
+@print_options
 def fit(
     train: str,
     method: str,
@@ -68,8 +60,8 @@ def fit(
     then says for each row whether to accept it, and its p-value.
     """
     from ood_toolkit.decision import Threshold
-    from ood_toolkit.detectors.persistence import save_scorer
     from ood_toolkit.detectors.planner import as_detector, fit_method
+    from ood_toolkit.detectors.saving import save_scorer
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import file_digest, refuse_same_file
 
@@ -104,11 +96,7 @@ def fit(
     document["report"] = dict(scorer.report())
     if threshold:
         document["threshold"] = threshold.facts()
-    document = plain(document)
-    if as_json:
-        print_json(document)
-    elif not quiet:
-        print_facts(document)
+    print_result(plain(document), as_json=as_json, quiet=quiet)
 
 
 @contextmanager

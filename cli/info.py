@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from .console import print_facts, print_json, print_table
-from .options import FileOptions, file_options, json_option, talk_options, talking
+from .options import FileOptions, reading_options, talking
 from .policy import policy_facts
 
 __all__ = ["info"]
@@ -15,9 +15,7 @@ __all__ = ["info"]
 
 @click.command()
 @click.argument("file")
-@file_options
-@json_option
-@talk_options
+@reading_options
 def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Say what FILE holds: outputs, as a file, folder or glob, a detector or a calibrator."""
     with talking(quiet, verbose) as talk:
@@ -52,41 +50,37 @@ def _fitted_facts(file: str) -> dict[str, Any] | None:
         return _policy_facts(file)
     from ood_toolkit.detectors.catalogue import parameter_values
     from ood_toolkit.detectors.persistence import read_scorer
-    from ood_toolkit.evaluation.records import plain
 
     saved = read_scorer(file)
-    scorer = saved.scorer
-    facts = {
-        "file": file,
-        "kind": "detector",
-        "method": scorer.name,
-        "parameters": parameter_values(scorer.detector),
-        "classes": scorer.classes or None,
-        "dims": scorer.dims or None,
-        "fitted_on": dict(saved.fitted_on),
-        "threshold": dict(saved.threshold) if saved.threshold else None,
-        "report": dict(scorer.report()),
-        "toolkit": saved.toolkit,
-    }
-    converted: dict[str, Any] = plain({k: v for k, v in facts.items() if v is not None and v != {}})
-    return converted
+    threshold = dict(saved.threshold) if saved.threshold else None
+    parameters = parameter_values(saved.scorer.detector)
+    return _facts_of(file, "detector", saved, saved.scorer, parameters, threshold=threshold)
 
 
 def _calibrator_facts(file: str) -> dict[str, Any]:
     from ood_toolkit.calibration.persistence import read_calibrator
     from ood_toolkit.calibration.registry import values_of
-    from ood_toolkit.evaluation.records import plain
 
     saved = read_calibrator(file)
-    fitted = saved.calibrator
+    parameters = values_of(saved.calibrator.calibrator)
+    return _facts_of(file, "calibrator", saved, saved.calibrator, parameters)
+
+
+def _facts_of(
+    file: str, kind: str, saved: Any, fitted: Any, parameters: Any, **more: Any
+) -> dict[str, Any]:
+    """What a file of something fitted says of it, JSON-ready, without what is empty."""
+    from ood_toolkit.evaluation.records import plain
+
     facts = {
         "file": file,
-        "kind": "calibrator",
+        "kind": kind,
         "method": fitted.name,
-        "parameters": values_of(fitted.calibrator),
+        "parameters": parameters,
         "classes": fitted.classes or None,
         "dims": fitted.dims or None,
         "fitted_on": dict(saved.fitted_on),
+        **more,
         "report": dict(fitted.report()),
         "toolkit": saved.toolkit,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from .console import print_json
+from .kinds import choice, count, share
 from .report import report_options, results_text
 from .tables import print_evaluation
 
@@ -31,6 +32,12 @@ def measure_options(command: Any) -> Any:
         click.option("--csv", "csv_out", metavar="FILE", help="Also write one line a result."),
         click.option("--json-out", metavar="FILE", help="Also write the JSON document."),
         click.option(
+            "--scores-out",
+            metavar="DIR",
+            help="Also write the scores of every row, a file a set, for paired tests by "
+            "`ood-toolkit compare`.",
+        ),
+        click.option(
             "--tie",
             is_flag=True,
             help="Mark methods whose AUROC cannot be told apart from the best (paired DeLong "
@@ -38,55 +45,38 @@ def measure_options(command: Any) -> Any:
         ),
         click.option("--intervals", is_flag=True, help="Show 95 % intervals in the table."),
         click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            show_default="one a processor, where there is work and memory enough",
+            help="Most methods to fit and score side by side, each in a process of its own; the "
+            "results are the same.",
+        ),
+        click.option(
             "--cache",
             metavar="DIR",
             envvar="OOD_TOOLKIT_CACHE",
             show_envvar=True,
-            help="Keep scores in DIR: a later run computes only what changed, and a killed one "
-            "goes on where it was.",
+            help="Keep scores and fitted detectors in DIR: a later run computes only what "
+            "changed, and a killed one goes on where it was.",
         ),
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Of the bootstrap.",
-        ),
-        click.option(
+        count("--seed", default=0, help="Of the bootstrap."),
+        count(
             "--bootstrap",
-            type=click.IntRange(min=0),
             default=1000,
-            show_default=True,
             help="Resamples behind the intervals of FPR and AUPR; 0 for none.",
         ),
-        click.option(
+        choice(
             "--id-subset",
-            type=click.Choice(["all", "correct"]),
-            default="all",
-            show_default=True,
+            of=["all", "correct"],
             help="Whether misclassified in-distribution rows count.",
         ),
-        click.option(
+        choice(
             "--aupr",
-            type=click.Choice(["step", "trapezoid"]),
-            default="step",
-            show_default=True,
+            of=["step", "trapezoid"],
             help="Estimator of the area under precision-recall.",
         ),
-        click.option(
-            "--tpr",
-            type=click.FloatRange(0, 1, min_open=True),
-            default=0.95,
-            show_default=True,
-            help="True-positive rate at which FPR is read.",
-        ),
-        click.option(
-            "--fpr-rule",
-            type=click.Choice(FPR_RULES),
-            default="id_positive",
-            show_default=True,
-            help="Which published definition of FPR@TPR.",
-        ),
+        share("--tpr", one=True, default=0.95, help="True-positive rate at which FPR is read."),
+        choice("--fpr-rule", of=FPR_RULES, help="Which published definition of FPR@TPR."),
     ):
         command = option(command)
     return command
@@ -95,8 +85,9 @@ def measure_options(command: Any) -> Any:
 def api_options(options: dict[str, Any]) -> dict[str, Any]:
     """Of the options of `measure_options` those that `api.evaluate` takes."""
     drawn = options["report"] or options["json_out"]
-    left = (*FILES, *_SHOWN, "report")
-    return {k: v for k, v in options.items() if k not in left} | {"pictures": bool(drawn)}
+    left = (*FILES, *_SHOWN, "report", "scores_out")
+    taken = {k: v for k, v in options.items() if k not in left}
+    return taken | {"pictures": bool(drawn), "keep_scores": options["scores_out"] is not None}
 
 
 def command_line() -> list[str]:
@@ -133,6 +124,10 @@ def finish(result: Evaluation, options: dict[str, Any], *, as_json: bool, quiet:
                 file.write(texts[kind]().encode())
     if result.results:
         options["report"].write(document)
+        if options["scores_out"]:
+            from ood_toolkit.evaluation.score_folder import save_scores
+
+            save_scores(result, options["scores_out"])
     if as_json:
         print_json(document)
     elif result.results:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import rich_click as click
 
 from .console import print_json, print_table
-from .options import json_option, talk_options
+from .options import print_options
 
 __all__ = ["methods"]
 
 
 @click.command()
-@json_option
-@talk_options
+@print_options
 def methods(as_json: bool, quiet: bool, verbose: bool) -> None:
     """List every method: what it needs, what it is fitted on, its parameters."""
     import ood_toolkit as ood

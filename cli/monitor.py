@@ -5,7 +5,8 @@ from __future__ import annotations
 import rich_click as click
 
 from .console import print_facts, print_json
-from .options import FileOptions, file_options, json_option, talk_options, talking
+from .kinds import count, share
+from .options import FileOptions, reading_options, talking
 
 __all__ = ["monitor"]
 
@@ -18,19 +19,14 @@ ALARM = 1
 @click.option(
     "--detector", metavar="DETECTOR", required=True, help="With a threshold, as `fit` saves it."
 )
-@click.option(
+@share(
     "--false-alarm",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    one=False,
     default=0.01,
-    show_default=True,
     help="Chance of any alarm while all rows are in-distribution.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, help="Of the chance that breaks ties."
-)
-@file_options
-@json_option
-@talk_options
+@count("--seed", default=0, shown=False, help="Of the chance that breaks ties.")
+@reading_options
 def monitor(
     inputs: tuple[str, ...],
     detector: str,

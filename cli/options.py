@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
+from .kinds import Size
 from .members import stacked
+from .settings import config_option
 
 if TYPE_CHECKING:
     from ood_toolkit.io.reading import Reading
@@ -19,16 +22,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FileOptions",
     "Talk",
+    "bounded_reading_options",
     "file_options",
-    "json_option",
+    "gathered",
     "memory_option",
-    "method_option",
-    "parameters_by_method",
-    "set_option",
-    "split_methods",
+    "print_options",
+    "reading_options",
     "talk_options",
     "talking",
-    "train_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,10 +41,12 @@ class Talk:
 
     quiet: bool = False
     verbose: bool = False
+    said: set[str] = field(default_factory=set)
 
     def note(self, text: str) -> None:
-        """Say something a user may like to know."""
-        if not self.quiet:
+        """Say something a user may like to know, once."""
+        if not self.quiet and text not in self.said:
+            self.said.add(text)
             click.echo(text, err=True)
 
 
@@ -80,6 +83,11 @@ def json_option(command: Command) -> Command:
     return click.option(
         "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else."
     )(command)
+
+
+def print_options(command: Command) -> Command:
+    """Add --json, --show-config, -q, -v and --debug."""
+    return json_option(config_option(talk_options(command)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +136,29 @@ class FileOptions:
 _KEYS = ("logits", "features", "labels", "head_weight", "head_bias")
 
 
+def gathered(command: Any, name: str, options: Sequence[str], made: Callable[..., Any]) -> Any:
+    """A command whose values of some options become one argument `name`: what `made` returns.
+
+    An option that the command does not have is left out.
+    """
+
+    @wraps(command)
+    def gather(**values: Any) -> Any:
+        given = {option: values.pop(option) for option in options if option in values}
+        return command(**values, **{name: made(**given)})
+
+    return gather
+
+
 def file_options(command: Command) -> Command:
     """Add --head, the --*-key options, --as, --dtype and --max-bytes as one `files` argument."""
+    names = ("head", *(f"{key}_key" for key in _KEYS), "as_", "dtype", "max_bytes", "memory")
 
-    def gather(**values: Any) -> Any:
+    def made(**values: Any) -> FileOptions:
         keys = {k: v for k in _KEYS if (v := values.pop(f"{k}_key")) is not None}
-        values["files"] = FileOptions(
-            values.pop("head"),
-            keys,
-            values.pop("as_"),
-            values.pop("dtype"),
-            values.pop("max_bytes"),
-            values.pop("memory", None),
-        )
-        return command(**values)
+        return FileOptions(keys=keys, **values)
 
-    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
-    if hasattr(command, "__click_params__"):
-        gather.__click_params__ = command.__click_params__  # type: ignore[attr-defined]
-    wrapped: Any = gather
+    wrapped = gathered(command, "files", names, made)
     wrapped = click.option(
         "--max-bytes", type=click.IntRange(min=1), help="Largest size a compressed array may have."
     )(wrapped)
@@ -172,22 +184,6 @@ def file_options(command: Command) -> Command:
     return wrapped  # type: ignore[no-any-return]
 
 
-class Size(click.ParamType):
-    """A number of bytes: 4096, 64kB, 512MiB, 1.5GB."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Bytes; k, M, G and T count in thousands, Ki, Mi, Gi and Ti in 1024s."""
-        import re
-
-        form = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?\s*", str(value), re.IGNORECASE)
-        if form is None or (form[3] and not form[2]):
-            self.fail(f"{value!r} is no size: write 512MiB, 2GB or a number of bytes", param, ctx)
-        power = " kmgt".index(form[2].lower() or " ")
-        return int(float(form[1]) * (1024 if form[3] else 1000) ** power)
-
-
 def memory_option(command: Command) -> Command:
     """Add --memory, which `file_options` makes a part of `files`."""
 
@@ -202,81 +198,16 @@ def memory_option(command: Command) -> Command:
         "--memory",
         type=Size(),
         callback=quarter,
-        help="Most memory to use, e.g. 512MiB; rows of larger files are read some at a time.  "
-        "[default: a quarter of what is free]",
+        show_default="a quarter of what is free",
+        help="Most memory to use, e.g. 512MiB; rows of larger files are read some at a time.",
     )(command)
 
 
-def complete_methods(ctx: Any, param: Any, incomplete: str) -> list[str]:
-    """Shell completion of the last name in a comma-separated list; loads no numpy."""
-    from .names import METHOD_NAMES
-
-    before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in METHOD_NAMES if name.startswith(last)]
+def reading_options(command: Command) -> Command:
+    """Add what a command that reads outputs files and prints has: `files`, --json, -q, -v."""
+    return file_options(print_options(command))
 
 
-def method_option(*, required: bool, multiple: bool = True, default: str | None = None) -> Any:
-    """-m NAME[,NAME...]; may be repeated."""
-    return click.option(
-        "-m",
-        "--method",
-        "method" if not multiple else "methods",
-        metavar="NAME" if not multiple else "NAME[,NAME...]",
-        required=required,
-        multiple=multiple,
-        default=[default] if multiple and default else default,
-        shell_complete=complete_methods,
-        help="Method, as `ood-toolkit methods` lists it"
-        + ("; several with commas or by repeating the option." if multiple else "."),
-    )
-
-
-def set_option(form: str) -> Any:
-    """--set key=value; may be repeated."""
-    return click.option(
-        "--set", "settings", metavar=f"{form}=VALUE", multiple=True, help="Set a hyper-parameter."
-    )
-
-
-def train_options(command: Command) -> Command:
-    """Add --train and --id-val."""
-    command = click.option("--id-val", metavar="FILE", help="Held-out in-distribution outputs.")(
-        command
-    )
-    return click.option(
-        "--train", metavar="FILE", help="In-distribution outputs that methods are fitted on."
-    )(command)
-
-
-def split_methods(values: Sequence[str]) -> list[str]:
-    """Names from repeated, comma-separated options: each once, in the order given."""
-    names = [name.strip() for value in values for name in value.split(",")]
-    return [name for name in dict.fromkeys(names) if name]
-
-
-def parameters_by_method(
-    settings: Sequence[str], methods: Sequence[str]
-) -> dict[str, dict[str, str]]:
-    """Read `NAME.key=value`; with one method `key=value` will do.
-
-    Raises
-    ------
-    click.UsageError
-        If a setting has another form, or names a method that is not asked for.
-    """
-    found: dict[str, dict[str, str]] = {name: {} for name in methods}
-    for setting in settings:
-        place, equals, value = setting.partition("=")
-        name, dot, key = place.rpartition(".")
-        if not equals or not key:
-            raise click.UsageError(f"--set {setting}: expected NAME.key=value")
-        if not dot:
-            if len(methods) != 1:
-                raise click.UsageError(
-                    f"--set {setting}: say which method, e.g. {methods[0]}.{setting}"
-                )
-            name = methods[0]
-        if name not in found:
-            raise click.UsageError(f"--set {setting}: {name} is not among {', '.join(methods)}")
-        found[name][key] = value
-    return found
+def bounded_reading_options(command: Command) -> Command:
+    """The same with --memory, for files that are larger than memory."""
+    return file_options(memory_option(print_options(command)))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from .console import print_facts, print_json
-from .options import FileOptions, file_options, json_option, talk_options, talking
+from .console import print_result
+from .kinds import share
+from .options import FileOptions, reading_options, talking
 
 if TYPE_CHECKING:
     from ood_toolkit.decision import Policy
@@ -28,25 +29,20 @@ __all__ = ["policy", "policy_facts"]
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1),
-    help="Defer rows whose largest probability lies below.  [default: 0]",
+    show_default="0",
+    help="Defer rows whose largest probability lies below.",
 )
-@click.option(
+@share(
     "--risk",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    one=False,
     help="Find the confidence at which accepted predictions are wrong at most so often.",
 )
-@click.option(
-    "--delta",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="How often --risk may fail.  [default: 0.05]",
-)
+@share("--delta", one=False, told="0.05", help="How often --risk may fail.")
 @click.option(
     "--id-val", metavar="FILE", help="Labelled rows for --risk, used for nothing else before."
 )
 @click.option("-o", "--output", metavar="POLICY", required=True, help="Ends in .safetensors.")
-@file_options
-@json_option
-@talk_options
+@reading_options
 def policy(
     detectors: tuple[str, ...],
     calibrator: str | None,
@@ -99,10 +95,7 @@ def policy(
             made = made.keeping_risk(files.load(id_val), risk, 0.05 if delta is None else delta)
         made.save(output)
     document = plain({"output": output, **policy_facts(made)})
-    if as_json:
-        print_json(document)
-    elif not quiet:
-        print_facts(document)
+    print_result(document, as_json=as_json, quiet=quiet)
 
 
 def _check(path: str) -> tuple[Any, Any, set[str]]:

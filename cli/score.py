@@ -7,52 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from .asked import Asked, asked_options, detectors_option
 from .console import print_json, progress
 from .jobs import (
+    cluster,
     dask_option,
     inputs_of,
     made_of,
+    refuse_inputs,
     report_failed,
     resume_options,
     run_job,
     run_on_cluster,
 )
-from .members import member_option, members_by_set
-from .options import (
-    FileOptions,
-    file_options,
-    json_option,
-    memory_option,
-    method_option,
-    parameters_by_method,
-    set_option,
-    split_methods,
-    talk_options,
-    talking,
-    train_options,
-)
+from .method_names import parameters_by_method
+from .options import FileOptions, file_options, memory_option, print_options, talking
+from .startup import loading
 
 if TYPE_CHECKING:
     from ood_toolkit.decision import Policy, Rule
     from ood_toolkit.outputs import Outputs
     from ood_toolkit.protocols import Scorer
+    from ood_toolkit.scoring import Input
 
 __all__ = ["score"]
 
 
 @click.command()
 @click.argument("inputs", metavar="FILE...", nargs=-1, required=True)
-@method_option(required=False)
-@set_option("NAME.KEY")
-@train_options
-@member_option
-@click.option(
-    "--detector",
-    "detectors",
-    metavar="DETECTOR",
-    multiple=True,
-    help="A fitted detector, as `fit` saves it.",
-)
+@asked_options()
+@detectors_option()
 @click.option(
     "--policy",
     "policy_file",
@@ -65,7 +49,8 @@ __all__ = ["score"]
     metavar="SCORES",
     default="-",
     show_default=True,
-    help=".parquet, .csv, .npz or .jsonl; - is stdout.",
+    help=".parquet, .csv, .npz or .jsonl; - is stdout; 'FOLDER/*.parquet' (also .npy, .zarr) is a "
+    "folder of parts.",
 )
 @click.option(
     "--format",
@@ -77,15 +62,10 @@ __all__ = ["score"]
 @memory_option
 @resume_options
 @dask_option
-@json_option
-@talk_options
+@print_options
 def score(
     inputs: tuple[str, ...],
-    methods: tuple[str, ...],
-    settings: tuple[str, ...],
-    train: str | None,
-    id_val: str | None,
-    members: tuple[str, ...],
+    asked: Asked,
     detectors: tuple[str, ...],
     policy_file: str | None,
     output: str,
@@ -104,31 +84,34 @@ def score(
     each method; with a thresholded detector also its p-value and whether it accepts; with a
     policy also the action, accept, defer or reject, and the reason.
     """
-    names = split_methods(methods)
+    names = asked.names()
     if not names and not detectors and not policy_file:
         raise click.UsageError("say what to score with: -m NAME, --detector or --policy FILE")
     if policy_file and (names or detectors):
         raise click.UsageError("a --policy has its own detectors: leave out -m and --detector")
     if as_json and output == "-":
         raise click.UsageError("--json describes the run on stdout: give the scores a file with -o")
-    if members and len(inputs) > 1:
+    if "all" in names:
+        raise click.UsageError(
+            "score takes methods by name, which `ood-toolkit methods` lists; evaluate takes all"
+        )
+    if asked.members and len(inputs) > 1:
         raise click.UsageError("--member goes with one FILE: score several one at a time")
-    stacks = members_by_set(members, ["FILE", "train", "id-val"], "FILE")
+    stacks = asked.stacks("FILE")
     if dask and (stacks["FILE"] or "-" in inputs):
         raise click.UsageError("--dask takes files that workers can open, without --member of FILE")
-    from ood_toolkit.decision.row_columns import row_columns
-    from ood_toolkit.distributed import Wanted
-    from ood_toolkit.evaluation.inspection import doubts_about_logits
-    from ood_toolkit.io import refuse_same_file
-    from ood_toolkit.scoring import ScoreJob
+    with loading():
+        from ood_toolkit.decision.row_columns import row_columns
+        from ood_toolkit.evaluation.inspection import doubts_about_logits
+        from ood_toolkit.scoring import ScoreJob, url_inputs
 
-    with talking(quiet, verbose) as talk:
-        given = [*inputs, *(f for f in (train, id_val, files.head) if f), *detectors]
+    if dask and output == "-":
+        raise click.UsageError("--dask writes parts beside a file: give the scores one with -o")
+    with talking(quiet, verbose) as talk, cluster(dask) as client:
+        given = [*inputs, *asked.given(), *detectors, *([files.head] if files.head else [])]
         given += [path for paths in stacks.values() for path in paths]
-        refuse_same_file(output, given + ([policy_file] if policy_file else []))
-        scorers, thresholds, head = _scorers(
-            names, parameters_by_method(settings, names), train, id_val, detectors, files, stacks
-        )
+        refuse_inputs(output, given + ([policy_file] if policy_file else []))
+        scorers, thresholds, head = _scorers(names, asked, detectors, files, stacks)
         policy = _policy(policy_file) if policy_file else None
         if policy is not None:
             scorers = policy.scorers
@@ -140,7 +123,19 @@ def score(
             for doubt in doubts_about_logits(record):
                 talk.note(f"Warning: {name}: {doubt}")
 
-        opened = inputs_of(inputs, open_one, look)
+        head_from = asked.train if head is not None else None
+
+        def in_store(url: str) -> list[Input]:
+            if client is None:
+                return url_inputs(url, files.reading(), head, look)
+            from ood_toolkit.distributed import url_inputs as seen_by_workers
+
+            def doubt(name: str, text: str) -> None:
+                talk.note(f"Warning: {name}: {text}")
+
+            return seen_by_workers(client, url, files.reading(), head_from, doubt)
+
+        opened = inputs_of(inputs, open_one, look, in_store)
         saved = [*detectors, *([policy_file] if policy_file else [])]
         job = ScoreJob(
             opened,
@@ -149,26 +144,28 @@ def score(
             4 + len(scorers) + 2 * len(thresholds),
         )
         with progress(len(job.plan()), quiet=quiet) as step:
-            if dask:
+            if client is not None:
+                from ood_toolkit.distributed import Wanted
+
                 fitted = {name: scorers[name] for name in names}
-                head_from = train if head is not None else None
                 wanted = Wanted(files.reading(), fitted, detectors, policy_file, head_from)
                 outcome = run_on_cluster(
-                    dask, job, wanted, output, format_, resume=resume, force=force, step=step
+                    client, job, wanted, output, format_, resume=resume, force=force, step=step
                 )
                 again = outcome.remade
             else:
                 again = run_job(job, output, format_, files, resume=resume, force=force, step=step)
         if again:
             talk.note(f"Warning: {output}: {len(again)} parts had changed and were made again")
-        if dask and outcome.failed:
-            report_failed(outcome, job, output)
+        if client is not None and outcome.failed:
+            sources = [x.place or x.name for x in opened]
+            report_failed(outcome, lambda part: sources[part.source], len(job.plan()), output)
     if as_json:
         print_json(
             {
                 "output": output,
                 "rows": sum(x.rows for x in opened),
-                "files": [{"file": x.name, "rows": x.rows} for x in opened],
+                "files": [{"file": x.place or x.name, "rows": x.rows} for x in opened],
                 "columns": job.names(),
             }
         )
@@ -182,9 +179,7 @@ def _policy(path: str) -> Policy:
 
 def _scorers(
     names: list[str],
-    parameters: Mapping[str, Mapping[str, str]],
-    train: str | None,
-    id_val: str | None,
+    asked: Asked,
     detectors: tuple[str, ...],
     files: FileOptions,
     stacks: Mapping[str, list[str]],
@@ -193,10 +188,11 @@ def _scorers(
     from ood_toolkit.detectors.planner import as_detector, fit_method
 
     # an unknown name is an error before any file is read
+    parameters = parameters_by_method(asked.settings, names)
     made = {name: as_detector(name, parameters[name]) for name in names}
-    record = files.load(train, members=stacks["train"]) if train else None
+    record = asked.fit_on(files, stacks)
     head = record.head if record else None
-    held_out = files.load(id_val, head=head, members=stacks["id-val"]) if id_val else None
+    held_out = asked.held_out(files, stacks, head)
     scorers: dict[str, Scorer] = {
         name: fit_method(detector, record, held_out) for name, detector in made.items()
     }

@@ -6,21 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from .asked import Asked, asked_options, detectors_option
 from .console import print_json, print_table, progress, shown
+from .kinds import count, share
 from .measure import PARTIAL
-from .members import member_option, members_by_set
-from .options import (
-    FileOptions,
-    file_options,
-    json_option,
-    method_option,
-    parameters_by_method,
-    set_option,
-    split_methods,
-    talk_options,
-    talking,
-    train_options,
-)
+from .method_names import detectors_of
+from .options import FileOptions, reading_options, talking
 from .tables import print_notes
 
 if TYPE_CHECKING:
@@ -31,41 +22,19 @@ __all__ = ["stress"]
 
 @click.command()
 @click.argument("file")
-@method_option(required=False)
-@set_option("NAME.KEY")
-@train_options
-@member_option
-@click.option(
-    "--detector",
-    "detectors",
-    metavar="DETECTOR",
-    multiple=True,
-    help="A fitted detector, as `fit` saves it; its own threshold decides, if it has one.",
-)
-@click.option(
-    "--rows",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Use at most so many rows, evenly spread.",
-)
-@click.option(
+@asked_options()
+@detectors_option("; its own threshold decides, if it has one")
+@count("--rows", least=1, default=1000, help="Use at most so many rows, evenly spread.")
+@share(
     "--tpr",
-    type=click.FloatRange(0, 1, min_open=True),
+    one=True,
     default=0.95,
-    show_default=True,
     help="Share of rows accepted where a method has no threshold.",
 )
-@file_options
-@json_option
-@talk_options
+@reading_options
 def stress(
     file: str,
-    methods: tuple[str, ...],
-    settings: tuple[str, ...],
-    train: str | None,
-    id_val: str | None,
-    members: tuple[str, ...],
+    asked: Asked,
     detectors: tuple[str, ...],
     rows: int,
     tpr: float,
@@ -80,36 +49,28 @@ def stress(
     still looks as in-distribution as the median row.  Fragility: the probabilities are moved
     and no prediction changes; the share of decisions that flip.
     """
-    from ood_toolkit import api
     from ood_toolkit.detectors.persistence import read_scorer
     from ood_toolkit.evaluation import stress as run_stress
 
-    names = split_methods(methods) or ([] if detectors else ["all"])
-    stacks = members_by_set(members, ["FILE", "train", "id-val"], "FILE")
+    names = asked.names() or ([] if detectors else ["all"])
+    stacks = asked.stacks("FILE")
     with talking(quiet, verbose):
-        everything = names == ["all"]
-        listed = [row.name for row in api.methods()] if everything else names
-        asked = [
-            api.detector(name, **values)
-            for name, values in parameters_by_method(settings, listed).items()
-        ]
+        wanted = detectors_of(names, asked.settings)
         saved = {path: read_scorer(path) for path in detectors}
-        fit_on = files.load(train, members=stacks["train"]) if train else None
+        fit_on = asked.fit_on(files, stacks)
         head = fit_on.head if fit_on else None
         record = files.load(file, labels=False, head=head, members=stacks["FILE"])
-        held_out = (
-            files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
-        )
-        with progress(len(asked) + len(saved), quiet=quiet) as step:
+        held_out = asked.held_out(files, stacks, record.head)
+        with progress(len(wanted) + len(saved), quiet=quiet) as step:
             report = run_stress(
-                asked,
+                wanted,
                 record,
                 scorers={s.scorer.name: (s.scorer, _value(p, s)) for p, s in saved.items()},
                 train=fit_on,
                 id_val=held_out,
                 rows=rows,
                 tpr=tpr,
-                skip_unmet=everything,
+                skip_unmet=names == ["all"],
                 progress=step,
             )
     document = report.to_json()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from .console import print_facts, print_json
-from .options import FileOptions, file_options, json_option, memory_option, talk_options, talking
+from .console import print_result
+from .kinds import choice, share
+from .options import FileOptions, bounded_reading_options, talking
 
 if TYPE_CHECKING:
     from ood_toolkit.decision import Rule
@@ -25,42 +26,25 @@ RULES = ("tpr", "class", "selective-risk", "expected-error", "method")
 @click.option(
     "--id-val", metavar="FILE", required=True, help="In-distribution outputs not fitted on."
 )
-@click.option(
+@choice(
     "--rule",
-    type=click.Choice(RULES),
-    default="tpr",
-    show_default=True,
+    of=RULES,
     help="A share to accept, of all rows or of each predicted class; a bound on how many "
     "accepted predictions are wrong, or on how many of all rows are accepted and wrong; or the "
     "method's own rule (sdm, softmax_centroid).",
 )
-@click.option(
-    "--tpr",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Share of in-distribution rows to accept.  [default: 0.95]",
-)
+@share("--tpr", one=True, told="0.95", help="Share of in-distribution rows to accept.")
 @click.option(
     "--guarantee",
     is_flag=True,
     help="Accept that share of new rows too, with confidence 1 - delta.",
 )
-@click.option(
-    "--delta",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="How often a guarantee may fail.  [default: 0.05]",
-)
-@click.option(
-    "--risk",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="The bound of selective-risk and expected-error.",
-)
+@share("--delta", one=False, told="0.05", help="How often a guarantee may fail.")
+@share("--risk", one=False, help="The bound of selective-risk and expected-error.")
 @click.option(
     "-o", "--output", metavar="FILE", help="Write the detector there instead of over DETECTOR."
 )
-@file_options
-@memory_option
-@json_option
-@talk_options
+@bounded_reading_options
 def threshold(
     detector: str,
     id_val: str,
@@ -82,7 +66,8 @@ def threshold(
     rows, not only of these, is at least --tpr with confidence 1 - delta.  Rules of risk need
     labels.
     """
-    from ood_toolkit.detectors.persistence import read_scorer, save_scorer
+    from ood_toolkit.detectors.persistence import read_scorer
+    from ood_toolkit.detectors.saving import save_scorer
     from ood_toolkit.errors import BadParameter, DataError, InputError
     from ood_toolkit.evaluation.inspection import doubts_about_logits
     from ood_toolkit.evaluation.records import plain
@@ -123,10 +108,7 @@ def threshold(
             saved.scorer, target, fitted_on=saved.fitted_on, threshold=facts, **found.arrays()
         )
     document = plain({"method": saved.scorer.name, "output": target, "threshold": facts})
-    if as_json:
-        print_json(document)
-    elif not quiet:
-        print_facts(document)
+    print_result(document, as_json=as_json, quiet=quiet)
 
 
 def _refuse_what_does_not_fit(

@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from .console import print_json, print_table
-from .options import json_option, talk_options, talking
+from .options import print_options, talking
 
 __all__ = ["warmup"]
 
@@ -22,8 +22,7 @@ Step = tuple[str, Callable[[], Any]]
 
 @click.command()
 @click.option("--half", is_flag=True, help="Also for float16 and bfloat16 logits.")
-@json_option
-@talk_options
+@print_options
 def warmup(half: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Compile what score, fit and evaluate call, and keep it on disk.
 

@@ -125,12 +125,12 @@ def test_every_page_is_in_the_contents() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
-    from ood_toolkit_cli.main import cli
+    from ood_toolkit_cli.commands import load
 
     blocks = re.findall(r"^```.*?^```", page.read_text(encoding="utf-8"), re.M | re.S)
     shell = "\n".join(blocks).replace("\\\n", " ")
     for called, rest in re.findall(r"ood-toolkit ([a-z]+)([^|&;\n`]*)", shell):
-        command = cli.commands[called]
+        command = load(called)
         options = {name for parameter in command.params for name in parameter.opts}
         for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", rest):
             assert option in options | {"--help"}, f"ood-toolkit {called} {option}"
@@ -145,7 +145,7 @@ def test_make_targets_exist() -> None:
 
 HELP = """
 import sys
-from ood_toolkit_cli.main import cli, main
+from ood_toolkit_cli.main import main
 sys.argv = ["ood-toolkit", *sys.argv[1:]]
 try:
     main()
@@ -156,7 +156,7 @@ finally:
 
 
 def command_names() -> list[str]:
-    from ood_toolkit_cli.main import cli
+    from ood_toolkit_cli.group import cli
 
     return ["", *cli.commands]
 

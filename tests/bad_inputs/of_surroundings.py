@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from unittest import mock
 
 from tests.bad_inputs.table import refused, row
 from tests.cli.running import TOOL, csv_rows, tool
@@ -16,6 +17,11 @@ def unknown_or_wrong_settings(good: Path, folder: Path) -> None:
     refused(2, "did you mean temperature", run=(*score, "temprature=1"))
     refused(2, "temperature takes float, got 'warm'", run=(*score, "temperature=warm"))
     refused(2, "write 512MiB", run=("score", good / "test.npz", "-m", "energy", "--memory", "lots"))
+    table = ("evaluate", "--id", good / "test.npz", "--ood", f"a={good / 'far.npz'}", "-m", "msp")
+    with mock.patch.dict(os.environ, {"OOD_TOOLKIT_CACHE": str(folder / "one")}):
+        run = tool(*map(str, table), "--cache", str(folder / "two"), "--show-config", "--json")
+    assert run.document["settings"]["--cache"]["value"] == str(folder / "two")
+    assert list(folder.iterdir()) == []
 
 
 @row(77)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import ood_toolkit as ood
-from ood_toolkit.detectors import persistence
+from ood_toolkit.detectors.saving import DETECTOR_FILE
 from ood_toolkit.io.fitted import write_fitted
 from tests.bad_inputs.table import refused, row
 from tests.cases import mostly_right
@@ -236,7 +236,7 @@ def threshold_of_another_score(good: Path, folder: Path) -> None:
     }  # fmt: skip
     for made_for in ("energy", "knn"):
         metadata = held | {"threshold_of": made_for}
-        write_fitted(path, ood.Energy().fit(), persistence._DETECTOR, metadata,
+        write_fitted(path, ood.Energy().fit(), DETECTOR_FILE, metadata,
                      {"id_scores": np.arange(3.0)})  # fmt: skip
         if made_for == "energy":
             worked("score", good / "test.npz", "--detector", path)

@@ -253,4 +253,4 @@ def test_the_seed_makes_intervals_repeatable(files: Path) -> None:
         return without_times(run.document)
 
     assert document(1) == document(1)
-    assert document(1)["results"][0]["fpr_ci"] != document(2)["results"][0]["fpr_ci"]
+    assert document(1)["results"][0]["aupr_in_ci"] != document(2)["results"][0]["aupr_in_ci"]

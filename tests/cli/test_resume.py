@@ -24,14 +24,21 @@ PARTS = 14
 ROWS = PARTS * ALIGNMENT - 100
 
 SLOW = """
-import sys, time
+import os, sys, time
+from pathlib import Path
 from ood_toolkit import scoring
+from ood_toolkit.io.manifest import Parts
 
 scoring.PART_BYTES = scoring.SMALL_BYTES = 1
-write_part = scoring.write_part
+save = Parts.save
+Parts.save = lambda folder, *, at_once=False: save(folder, at_once=True)
+write_part, most = scoring.write_part, int(os.environ["MOST_PARTS"])
+folder, go = Path(os.environ["PARTS_FOLDER"]), Path(os.environ["GO"])
 
 def slowly(*arguments):
     time.sleep(0.1)
+    while len(list(folder.glob("0*.npz"))) >= most and not go.exists():
+        time.sleep(0.005)
     return write_part(*arguments)
 
 scoring.write_part = slowly
@@ -39,7 +46,8 @@ sys.argv[0] = "ood-toolkit"
 from ood_toolkit_cli.main import main
 main()
 """
-"""The command with small parts, each of which takes its time to be written."""
+"""The command with small parts, each noted at once; where so many are there, it waits until a
+file says go."""
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +80,26 @@ def expected(logits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return found
 
 
-def started(logits: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+def go(out: Path) -> Path:
+    """The file that a run which waits is waiting for."""
+    return out.parent.with_name(f"{out.parent.name}.go")
+
+
+def started(
+    logits: Path, out: Path, *options: str, parts: int = PARTS + 1
+) -> subprocess.Popen[bytes]:
+    """A run that waits once so many parts are there, however slow the machine is."""
     command = ["score", str(logits), "-m", "msp,energy", "-o", str(out), *options]
-    return subprocess.Popen([sys.executable, "-c", SLOW, *command], stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, *command],
+        stderr=subprocess.PIPE,
+        env={
+            **os.environ,
+            "MOST_PARTS": str(parts),
+            "PARTS_FOLDER": str(parts_folder(out)),
+            "GO": str(go(out)),
+        },
+    )
 
 
 def parts_there(out: Path) -> int:
@@ -82,10 +107,11 @@ def parts_there(out: Path) -> int:
 
 
 def wait_for_parts(process: subprocess.Popen[bytes], out: Path, count: int) -> None:
-    for _ in range(6000):
+    for _ in range(120_000):
         if parts_there(out) >= count or process.poll() is not None:
             return
         time.sleep(0.005)
+    raise AssertionError(f"waited for minutes, and there are {parts_there(out)} parts")
 
 
 def test_killed_four_times_the_output_is_the_same_and_nothing_is_left(
@@ -96,17 +122,18 @@ def test_killed_four_times_the_output_is_the_same_and_nothing_is_left(
     chance = random.Random(5)
     reached = []
     for number in range(4):
-        with started(logits, out, *(["--resume"] if number else [])) as process:
-            wait_for_parts(process, out, 2 * (number + 1))
-            time.sleep(chance.uniform(0, 0.15))
+        wanted, more = 2 * (number + 1), ["--resume"] if number else []
+        with started(logits, out, *more, parts=wanted + 1) as process:
+            wait_for_parts(process, out, wanted)
+            time.sleep(chance.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
-            process.wait(timeout=30)
+            process.wait(timeout=600)
         assert out.read_bytes() == b"old"
         reached.append(parts_there(out))
     assert reached == sorted(reached)
     assert 2 <= reached[0] <= reached[-1] < PARTS
     with started(logits, out, "--resume") as process:
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=600) == 0
     assert out.read_bytes() == expected["npz"]
     assert os.listdir(tmp_path) == ["s.npz"]
 
@@ -115,7 +142,7 @@ def test_killed_four_times_the_output_is_the_same_and_nothing_is_left(
 def half_done(logits: Path, tmp_path: Path, small_parts: None) -> Path:
     """An output whose run was killed after some of its parts."""
     out = tmp_path / "s.csv"
-    with started(logits, out) as process:
+    with started(logits, out, parts=7) as process:
         wait_for_parts(process, out, 6)
         process.kill()
     assert 6 <= parts_there(out) < PARTS
@@ -165,13 +192,14 @@ def test_of_two_drivers_one_is_refused(
     logits: Path, expected: dict[str, bytes], tmp_path: Path, small_parts: None
 ) -> None:
     out = tmp_path / "s.csv"
-    with started(logits, out) as process:
+    with started(logits, out, parts=2) as process:
         wait_for_parts(process, out, 1)
         for options in ([], ["--resume"], ["--force"]):
             run = score(logits, out, *options)
             assert run.status == 3
             assert f"is being written by process {process.pid} on " in run.error
-        assert process.wait(timeout=60) == 0
+        go(out).touch()
+        assert process.wait(timeout=600) == 0
     assert out.read_bytes() == expected["csv"]
     assert os.listdir(tmp_path) == ["s.csv"]
 
@@ -182,10 +210,11 @@ def test_an_interrupted_run_can_be_taken_up(
     small_parts: None,
 ) -> None:  # fmt: skip
     out = tmp_path / "s.csv"
-    with started(logits, out) as process:
+    with started(logits, out, parts=4) as process:
         wait_for_parts(process, out, 3)
         process.send_signal(number)
-        assert process.wait(timeout=30) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+        go(out).touch()
+        assert process.wait(timeout=600) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert not out.exists()
     assert score(logits, out, "--resume").status == 0
     assert out.read_bytes() == expected["csv"]
@@ -284,7 +313,7 @@ SIZES = [("4096", 4096), ("250MB", 250_000_000), ("512MiB", 1 << 29), ("1.5 kB",
 
 @pytest.mark.parametrize(("text", "size"), SIZES)
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    from ood_toolkit_cli.options import Size
+    from ood_toolkit_cli.kinds import Size
 
     assert Size().convert(text, None, None) == size
 

@@ -1,0 +1,97 @@
+"""The group of all commands, and how click's ways to end become an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+import rich_click as click
+
+from .commands import HEADINGS, LazyGroup
+from .startup import collect_again, settle_click_version
+
+__all__ = ["cli", "run"]
+
+click.rich_click.TEXT_MARKUP = "rich"
+click.rich_click.COMMAND_GROUPS = {
+    "ood-toolkit": [
+        {"name": heading, "commands": list(commands)} for heading, commands in HEADINGS.items()
+    ]
+}
+
+
+NARROW = 72
+"""Columns below which what an option takes is told in its help, not beside its name."""
+
+
+class ReaderLeft(Exception):
+    """Whoever read our output, `head` say, has what it wanted."""
+
+
+class Commands(LazyGroup):
+    """The group; click itself would leave with status 1 when a reader has left."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that the context names."""
+        collect_again()
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderLeft from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ood_toolkit", message="%(prog)s %(version)s")
+def cli() -> None:
+    """How sure is a prediction, does the input belong, when to abstain.
+
+    Answers come from what a trained classifier already gives: saved logits, features,
+    labels and the last layer's weights.  A higher score always means "more
+    in-distribution".
+
+    Start with `ood-toolkit benchmark fashion`, or score your own file:
+    `ood-toolkit score outputs.npz -m energy,msp`.
+    """
+
+
+def run() -> int:
+    """Run what the command line asks for; the exit status.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user interrupts it.
+    """
+    settle_click_version()
+    if _columns() < NARROW:
+        click.rich_click.OPTIONS_TABLE_COLUMN_TYPES = ["opt_all", "help"]
+        click.rich_click.OPTIONS_TABLE_HELP_SECTIONS = [
+            "help", "metavar", "envvar", "default", "required"
+        ]  # fmt: skip
+    try:
+        status = cli.main(prog_name="ood-toolkit", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as usage:
+        usage.show()
+        return usage.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except (ReaderLeft, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def _columns() -> int:
+    """How wide the terminal is, as rich will find it; 80 where there is none."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal():
+        return int(told)
+    for stream in (0, 1, 2):
+        with suppress(OSError):
+            return os.get_terminal_size(stream).columns
+    return 80
