@@ -18,7 +18,7 @@ LONGEST = 300
 FLOORS = (
     ("errors",),
     ("streamed",),
-    ("kernels", "parameters"),
+    ("kernels", "parameters", "composed"),
     ("outputs",),
     ("protocols", "chunks"),
     ("bounded",),

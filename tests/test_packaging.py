@@ -78,7 +78,7 @@ def test_only_small_libraries_are_required() -> None:
 def test_the_extras_are_those_that_messages_name() -> None:
     assert set(PROJECT["project"]["optional-dependencies"]) == {
         "torch", "parquet", "hdf5", "zarr", "onnx", "knn", "report", "risk", "distributed",
-        "datasets", "test", "docs", "all",
+        "datasets", "s3", "gcs", "azure", "test", "docs", "all",
     }  # fmt: skip
 
 

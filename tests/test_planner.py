@@ -40,6 +40,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return whole(logits, wanted, **options)
 
     monkeypatch.setattr(rows, "WINDOW_ROWS", 48)
+    monkeypatch.setattr(rows, "IN_PLACE_ROWS", 48)
     monkeypatch.setattr(rows, "PARALLEL_FROM", 1)
     monkeypatch.setattr(rows, "row_statistics", counted)
     return calls
@@ -60,6 +61,20 @@ def test_windows_change_no_bit_and_every_row_is_read_once(record, small_windows)
     np.testing.assert_array_equal(
         found[ENTROPY], rows.row_statistics(record.logits, (ENTROPY,))[ENTROPY]
     )
+
+
+@pytest.mark.parametrize("name", ["energy", "max_logit", "msp", "entropy", "odin_temperature"])
+@pytest.mark.parametrize("pool", ["alone", "in company"])
+def test_a_score_of_one_number_is_made_in_place(record, small_windows, name, pool) -> None:
+    scorers = {name: fit_method(make_detector(name))}
+    if pool == "in company":
+        scorers["logit_margin"] = fit_method(make_detector("logit_margin"))
+    found = score_together(record, scorers)[name]
+    assert len(small_windows) > 1
+    few = [score_together(record.rows(slice(i, i + 50)), scorers)[name] for i in range(0, ROWS, 50)]
+    np.testing.assert_array_equal(found, np.concatenate(few))
+    assert found.shape == (ROWS,)
+    assert found.dtype == np.float64
 
 
 @pytest.mark.parametrize("bad", [[0], [47, 48], [999], [700, 60, 330]])
