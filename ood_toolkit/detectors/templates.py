@@ -40,6 +40,8 @@ class KLMatching:
     -----
     Fit O(N C) time, O(C^2) memory; score O(N C^2) time, O(N + C^2) memory.
 
+    A probability below 2e-308, of logits some 700 apart, counts as zero, in rows and in templates.
+
     Works where each class has its own usual confusions, which unfamiliar rows lack; fails where
     training predictions are almost one-hot, for the templates then add nothing, and where a class
     is seldom predicted.

@@ -26,7 +26,8 @@ _THRIFT_CONTAINER = 1_000_000
 def parquet_file(path: str, columns: int = 1) -> Iterator[Any]:
     """The file, opened by pyarrow with bounds on what its footer may hold.
 
-    So many columns are read through buffers; a column of a row group may be of any size.
+    So many columns are read through buffers, and not whole ahead of time (`pre_buffer`), for a
+    column of a row group may be of any size.
     """
     try:
         from pyarrow import parquet
@@ -39,6 +40,7 @@ def parquet_file(path: str, columns: int = 1) -> Iterator[Any]:
             thrift_string_size_limit=_THRIFT_STRING,
             thrift_container_size_limit=_THRIFT_CONTAINER,
             buffer_size=max(1 << 14, (1 << 24) // max(16, columns)),
+            pre_buffer=False,
         )
 
 

@@ -112,6 +112,22 @@ def test_half_precision_is_widened_before_it_is_summed() -> None:
     np.testing.assert_allclose(energy, 60_000 + np.log(2000), rtol=1e-7)
 
 
+def test_a_row_group_of_any_size_is_read_in_part(tmp_path: Path) -> None:
+    """pyarrow reads a whole column of a group ahead of time unless it is told not to."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "x.parquet"
+    values = np.random.default_rng(0).normal(size=(40_000, 1000)).astype(np.float32)
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 1000)
+    parquet.write_table(pa.table({"logits": rows}), path, row_group_size=len(values))
+    del rows
+    stored = open_source(path).arrays["logits"]
+    before = pa.total_allocated_bytes()
+    assert (stored.read(0, 5) == values[:5]).all()
+    assert pa.total_allocated_bytes() - before < values.nbytes / 2
+
+
 def test_a_small_table_that_claims_many_rows_is_refused(tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
