@@ -34,13 +34,12 @@ class KLMatching:
 
     S = -min_c KL(p || d_c), in nats, in (-inf, 0]; d_c is the mean softmax of the training
     rows predicted c; larger = more in-distribution.  A class that is never predicted has
-    the one-hot template, at infinite distance from every p that is not one-hot too.
+    the one-hot template, at infinite distance from every p that is not one-hot too.  A
+    probability below 2e-308, of logits some 700 apart, counts as zero.
 
     Notes
     -----
     Fit O(N C) time, O(C^2) memory; score O(N C^2) time, O(N + C^2) memory.
-
-    A probability below 2e-308, of logits some 700 apart, counts as zero, in rows and in templates.
 
     Works where each class has its own usual confusions, which unfamiliar rows lack; fails where
     training predictions are almost one-hot, for the templates then add nothing, and where a class

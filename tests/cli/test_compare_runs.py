@@ -104,7 +104,7 @@ def test_other_rows_are_one_line(runs: tuple[Path, Path], tmp_path: Path) -> Non
     (runs[1] / "street.npz").write_bytes(b"PK\x03\x04 no archive")
     run = tool("compare", *runs)
     assert run.status == 3
-    assert "street.npz: cannot be read" in run.error
+    assert "street.npz: the archive's end is missing" in run.error
     run = tool("compare", runs[0], tmp_path)
     assert run.status == 3
     assert "results.json: no such file" in run.error

@@ -194,7 +194,7 @@ def _of_others(folder: Path) -> None:
     [
         (_no_names, "results.json: scores: are not named; write the folder with --scores-out"),
         (_elsewhere, r"'\.\./a\.npz' is no file of this folder"),
-        (_cut, "b.npz: cannot be read, it may be damaged"),
+        (_cut, "b.npz: the archive's end is missing: it is truncated"),
         (_shorter, "b.npz: its columns differ in length"),
         (_without_a_number, "b.npz: energy: holds no scores, or NaN"),
         (_of_others, "of the sets are of different methods"),
