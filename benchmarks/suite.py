@@ -58,8 +58,8 @@ def run(
     new = replace(report, subjects={name: report.subjects[name] for name in subjects})
     print("" if scale == "full" else "\nThe bars are meant for full scale.\n")
     print(aligned(VERDICT_HEAD, verdict_rows(verdicts(new))))
-    if publish:
-        _publish(report)
+    if publish and results is not None:
+        _publish(read_report(results))  # of the numbers as they are kept, to four digits
     return report
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ood_toolkit.datasets.images import ImageRows, numbered
+from ood_toolkit.datasets.matlab_check import refuse_damaged_tags
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import Limits, check_allocation, check_expansion, readable_file, refusing
 from ood_toolkit.outputs import Array
@@ -29,6 +30,7 @@ def svhn(path: str, split: str) -> ImageRows:
     with refusing(path):
         from scipy import io as matlab
 
+        refuse_damaged_tags(path)
         listed = matlab.whosmat(path, appendmat=False)
         held = {name: (shape, kind) for name, shape, kind in listed}
         for name in ("X", "y"):

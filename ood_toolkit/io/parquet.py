@@ -177,7 +177,9 @@ class ParquetArray(StoredArray):
             following, left = self._batches(first, self.shape[0]), None
         at = first
         while at < last:
-            batch = left if left is not None else next(following)[1]
+            batch = left if left is not None else next(following, (at, None))[1]
+            if batch is None:
+                raise DataError(self.path, self.key, f"ends after {at} of {last} rows")
             taken = batch.slice(0, last - at)
             yield at, taken
             at += taken.num_rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,9 +231,28 @@ def test_svhn_files_that_are_none(tmp_path: Path) -> None:
     refused(svhn_file(path, X=pixels.astype("f8"), y=labels), "expected bytes")
     refused(svhn_file(path, X=pixels, y=labels[:1]), "1 labels for 2 images")
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(600))
-    refused(f"svhn:{path}", "cannot be read")
+    refused(f"svhn:{path}", "a variable has no header")
     path.write_bytes(RNG.bytes(700))
-    refused(f"svhn:{path}", "cannot be read")
+    refused(f"svhn:{path}", "is not a MATLAB 5 file")
+    refused(svhn_file(path, X=pixels + 1j, y=labels), "complex numbers")
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_an_svhn_file_that_says_no_type_of_numbers(compressed: bool, tmp_path: Path) -> None:
+    """scipy would look the type up beyond the end of its table, and the process would end."""
+    path = tmp_path / "x.mat"
+    labels = np.ones((3, 1), np.uint8)
+    matlab.savemat(path, {"y": labels}, do_compression=False)
+    content = bytearray(path.read_bytes())
+    tag = content.index(bytes([2, 0, 3, 0, 1, 1, 1]))  # three bytes, in a small element
+    content[tag] = 130
+    if compressed:
+        packed = zlib.compress(bytes(content[128:]))
+        content[128:] = struct.pack("<II", 15, len(packed)) + packed
+    path.write_bytes(content)
+    refused(f"svhn:{path}", "a variable says no type of numbers")
+    path.write_bytes(content[:131])
+    refused(f"svhn:{path}", "ends within a variable")
 
 
 def test_an_svhn_file_that_unpacks_to_far_too_much(tmp_path: Path) -> None:
