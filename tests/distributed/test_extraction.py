@@ -155,6 +155,7 @@ def test_workers_that_build_different_models_are_refused(
     folder: Path, client: Any, job: Extraction
 ) -> None:
     guessing = replace(job, weights=None)
+    client.wait_for_workers(2, timeout=300)  # one that was killed before may not be back yet
     with pytest.raises(InputError, match=r"workers have another model; give the model its --weigh"):
         run(client, guessing, folder / "by chance")
 
