@@ -27,12 +27,12 @@ from ood_toolkit.metrics.intervals import Interval, auroc_interval, delong_inter
 from ood_toolkit.metrics.misclassification import ErrorDetection, error_detection
 from ood_toolkit.metrics.openset import ccr_at_fpr, oscr
 from ood_toolkit.metrics.paired import (
-    AurocDifference,
+    MetricDifference,
     Placements,
     auroc_difference,
     placements,
 )
-from ood_toolkit.metrics.paired_metrics import MetricDifference, bootstrap_differences
+from ood_toolkit.metrics.paired_metrics import bootstrap_differences
 from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, PrecisionRecall, Ranking, Roc
 from ood_toolkit.metrics.ranking_bootstrap import bootstrap_intervals, bootstrap_intervals_of
 from ood_toolkit.metrics.reliability import BINNINGS, Reliability, reliability, top_label
@@ -57,7 +57,6 @@ from ood_toolkit.metrics.sorted_scores import SortedScores
 
 __all__ = [
     "AUPR_ESTIMATORS",
-    "AurocDifference",
     "BINNINGS",
     "BrierParts",
     "ErrorDetection",

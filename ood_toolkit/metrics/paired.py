@@ -14,7 +14,7 @@ from ood_toolkit.metrics.intervals import Interval, normal_quantile
 from ood_toolkit.metrics.ranking import Ranking
 
 __all__ = [
-    "AurocDifference",
+    "MetricDifference",
     "Placements",
     "auroc_difference",
     "placements",
@@ -24,13 +24,13 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 
-class AurocDifference(NamedTuple):
-    """How much larger one method's AUROC is than another's on the same rows.
+class MetricDifference(NamedTuple):
+    """How much larger one method's metric is than another's on the same rows.
 
     Attributes
     ----------
     difference : float
-        AUROC of the first minus that of the second.
+        Metric of the first minus that of the second.
     interval : Interval
         Of the difference.
     p_value : float
@@ -106,7 +106,7 @@ def _twice_below(ordered: Array, queries: Array) -> Array:
 
 def auroc_difference(
     a_id: Any, a_ood: Any, b_id: Any, b_ood: Any, level: float = 0.95
-) -> AurocDifference:
+) -> MetricDifference:
     """Paired comparison of two methods' AUROC on the same ID and OOD rows, by DeLong.
 
     Parameters
@@ -120,7 +120,7 @@ def auroc_difference(
 
     Returns
     -------
-    AurocDifference
+    MetricDifference
         NaN, with a warning, where a set has fewer than two rows.
 
     Raises
@@ -146,12 +146,12 @@ def auroc_difference(
         )
     if a.n_id < 2 or a.n_ood < 2:
         nan = undefined("AUROC difference", "a set has fewer than two rows")
-        return AurocDifference(nan, Interval(nan, nan), nan)
+        return MetricDifference(nan, Interval(nan, nan), nan)
     of_a, of_b = placements(a_id, a_ood), placements(b_id, b_ood)
     difference = a.auroc() - b.auroc()
     error = math.sqrt(sum((x - y).var(ddof=1) / x.size for x, y in zip(of_a, of_b, strict=True)))
     interval = Interval(difference - z * error, difference + z * error)
-    return AurocDifference(difference, interval, two_sided(difference, error))
+    return MetricDifference(difference, interval, two_sided(difference, error))
 
 
 def two_sided(difference: float, error: float) -> float:

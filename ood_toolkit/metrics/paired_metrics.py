@@ -14,6 +14,7 @@ from ood_toolkit.metrics.fpr_difference import fpr_difference
 from ood_toolkit.metrics.influence import area_influences, moments_of
 from ood_toolkit.metrics.inputs import as_scores, check_choice
 from ood_toolkit.metrics.intervals import Interval, degrees_of_freedom, normal_quantile
+from ood_toolkit.metrics.paired import MetricDifference
 from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, Ranking
 from ood_toolkit.metrics.ranking_bootstrap import (
     AREAS,
@@ -24,27 +25,9 @@ from ood_toolkit.metrics.ranking_bootstrap import (
 )
 from ood_toolkit.metrics.student import student_quantile, student_two_sided
 
-__all__ = ["MetricDifference", "bootstrap_differences"]
+__all__ = ["bootstrap_differences"]
 
 Array = npt.NDArray[Any]
-
-
-class MetricDifference(NamedTuple):
-    """How much larger one method's metric is than another's on the same rows.
-
-    Attributes
-    ----------
-    difference : float
-        Metric of the first minus that of the second.
-    interval : Interval
-        Of the difference.
-    p_value : float
-        Two-sided, of no difference.
-    """
-
-    difference: float
-    interval: Interval
-    p_value: float
 
 
 def bootstrap_differences(
