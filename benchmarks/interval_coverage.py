@@ -7,6 +7,10 @@ known, and counts how often the 95 % intervals hold them; and draws pairs of met
 equally good, and counts how often a paired test at 5 % says otherwise.  With --write the
 figures go to docs/interval-coverage.json, and as tables between the page's markers; with --only
 the others stay as they were found.  A run that was killed goes on where it was.
+
+The parts `intervals` and `tests` are the short runs; `more intervals` and `more tests` the same
+cases in other, longer ones, which say what of the short ones is chance; `ties` has scores in
+groups that stand closer and closer to where an FPR jumps.
 """
 
 from __future__ import annotations
@@ -17,29 +21,38 @@ import math
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.known_scores import CASES, METRICS, NORMAL, NULLS, TESTED, TESTS, Case, Null
+from benchmarks.known_scores import (
+    CASES,
+    METRICS,
+    NORMAL,
+    NULLS,
+    TESTED,
+    TESTS,
+    TIED,
+    Case,
+    Null,
+)
 from ood_toolkit.metrics import (
     Ranking,
     auroc_difference,
     bootstrap_differences,
     bootstrap_intervals,
     delong_interval,
+    fpr_interval,
 )
 
 RESULTS = Path(__file__).parents[1] / "docs" / "interval-coverage.json"
 SEED = 81_120_261  # fixed before the first run
-RUNS = 2_000
-DELONG_RUNS = 10_000
-RESAMPLES = 400
-PAIRED_RESAMPLES = 200
+RUNS, MORE_RUNS = 2_000, 10_000
+RESAMPLES = 1_000
 LEVEL = 0.95
 BEGIN, END = "<!-- begin: interval coverage -->", "<!-- end: interval coverage -->"
 
@@ -49,21 +62,10 @@ def stream(part: str, name: str) -> np.random.Generator:
     return np.random.default_rng([SEED, *f"{part} {name}".encode()])
 
 
-def coverage_of_delong(case: Case, runs: int) -> dict[str, float]:
-    """Share of runs whose interval of the AUROC holds the truth; quick, so that runs are many."""
-    truth = case.truth()[METRICS[0]]
-    rng = stream("delong", case.name)
-    held = 0
-    for _ in range(runs):
-        low, high = delong_interval(Ranking.of(*case.drawn(rng)), LEVEL)
-        held += low <= truth + 1e-12 and truth <= high + 1e-12
-    return {METRICS[0]: held / runs}
-
-
-def coverage(case: Case, runs: int) -> dict[str, float]:
+def coverage(case: Case, part: str, runs: int) -> dict[str, float]:
     """Share of runs whose interval holds the truth, by metric."""
     truth = case.truth()
-    rng = stream("intervals", case.name)
+    rng = stream(part, case.name)
     held = dict.fromkeys(METRICS, 0)
     for run in range(runs):
         ranking = Ranking.of(*case.drawn(rng))
@@ -77,9 +79,20 @@ def coverage(case: Case, runs: int) -> dict[str, float]:
     return {metric: count / runs for metric, count in held.items()}
 
 
-def false_alarms(null: Null, runs: int) -> dict[str, float]:
+def coverage_of_fpr(case: Case, part: str, runs: int) -> dict[str, float]:
+    """Share of runs whose interval of the FPR alone holds the truth."""
+    truth = case.truth()[METRICS[1]]
+    rng = stream(part, case.name)
+    held = 0
+    for _ in range(runs):
+        low, high = fpr_interval(Ranking.of(*case.drawn(rng)), LEVEL)
+        held += low <= truth + 1e-12 and truth <= high + 1e-12
+    return {METRICS[1]: held / runs}
+
+
+def false_alarms(null: Null, part: str, runs: int) -> dict[str, float]:
     """Share of runs in which a paired test at 5 % tells two equally good methods apart."""
-    rng = stream("tests", null.name)
+    rng = stream(part, null.name)
     alarms = dict.fromkeys(null.tests, 0)
     for run in range(runs):
         methods = null.drawn(rng)
@@ -88,7 +101,7 @@ def false_alarms(null: Null, runs: int) -> dict[str, float]:
                 p_value = auroc_difference(*methods["a"], *methods["b"]).p_value
             else:
                 p_value = bootstrap_differences(
-                    methods, "a", TESTED[test], resamples=PAIRED_RESAMPLES, seed=run
+                    methods, "a", TESTED[test], resamples=RESAMPLES, seed=run
                 )["b"].p_value
             alarms[test] += p_value < 1 - LEVEL
     return {test: count / runs for test, count in alarms.items()}
@@ -100,14 +113,35 @@ def band(rate: float, runs: int) -> tuple[float, float]:
     return rate - reach, rate + reach
 
 
-def table(title: str, columns: tuple[str, ...], rows: dict[str, dict[str, float]], rate: float,
-          runs: int) -> str:  # fmt: skip
+class Part(NamedTuple):
+    """One table: what is simulated, how often, and what it is to be compared with."""
+
+    cases: Sequence[Case | Null]
+    simulate: Callable[..., dict[str, float]]
+    runs: int
+    columns: tuple[str, ...]
+    rate: float
+    says: str
+
+
+HOLDS = "whose 95 % interval holds the true value"
+ALARMS = "in which a paired test at 5 % tells two equally good methods apart"
+PARTS = {
+    "intervals": Part(CASES, coverage, RUNS, METRICS, LEVEL, HOLDS),
+    "more intervals": Part(CASES, coverage, MORE_RUNS, METRICS, LEVEL, HOLDS),
+    "ties": Part(TIED, coverage_of_fpr, MORE_RUNS, METRICS[1:2], LEVEL, HOLDS),
+    "tests": Part(NULLS, false_alarms, RUNS, TESTS, 1 - LEVEL, ALARMS),
+    "more tests": Part(NULLS, false_alarms, MORE_RUNS, TESTS, 1 - LEVEL, ALARMS),
+}
+
+
+def table(title: str, part: Part, rows: dict[str, dict[str, float]]) -> str:
     """Percentages as Markdown; those outside the band are bold."""
-    low, high = band(rate, runs)
-    lines = [f"| {title} | {' | '.join(columns)} |", "|" + " --- |" * (len(columns) + 1)]
+    low, high = band(part.rate, part.runs)
+    lines = [f"| {title} | {' | '.join(part.columns)} |", "|" + " --- |" * (len(part.columns) + 1)]
     for name, found in rows.items():
         cells = []
-        for column in columns:
+        for column in part.columns:
             if column not in found:
                 cells.append("")
                 continue
@@ -117,65 +151,49 @@ def table(title: str, columns: tuple[str, ...], rows: dict[str, dict[str, float]
     return "\n".join(lines)
 
 
-def page(
-    covered: dict[str, Any], delong: dict[str, Any], alarms: dict[str, Any], runs: int
-) -> Iterator[str]:
+def page(found: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
     """The part of the documentation that this writes."""
-    low, high = band(LEVEL, runs)
-    yield (
-        f"Share, in percent, of {runs:,} simulations whose 95 % interval holds the true value "
-        f"({RESAMPLES:,} resamples; seed {SEED}).  Bold: outside {100 * low:.2f} to "
-        f"{100 * high:.2f}, where a true 95 % lies in 99 of 100 such simulations."
-    )
-    yield table("ID + OOD rows, normal scores unless said", METRICS, covered, LEVEL, runs)
-    low, high = band(LEVEL, DELONG_RUNS)
-    yield (
-        f"The same for DeLong's interval of the AUROC alone, of {DELONG_RUNS:,} simulations.  "
-        f"Bold: outside {100 * low:.2f} to {100 * high:.2f}."
-    )
-    yield table("ID + OOD rows, normal scores unless said", METRICS[:1], delong, LEVEL, DELONG_RUNS)
-    low, high = band(1 - LEVEL, runs)
-    yield (
-        f"Share, in percent, of {runs:,} simulations in which a paired test at 5 % tells two "
-        f"equally good methods apart ({PAIRED_RESAMPLES} resamples).  Bold: outside "
-        f"{100 * low:.2f} to {100 * high:.2f}."
-    )
-    yield table("ID + OOD rows, normal scores unless said", TESTS, alarms, 1 - LEVEL, runs)
+    for name, part in PARTS.items():
+        figures = [v for shares in found[name].values() for v in shares.values()]
+        low, high = band(part.rate, part.runs)
+        outside = sum(not low <= v <= high for v in figures)
+        yield (
+            f"Share, in percent, of {part.runs:,} simulations {part.says} ({RESAMPLES:,} "
+            f"resamples; seed {SEED}, stream `{name}`).  Bold: outside {100 * low:.2f} to "
+            f"{100 * high:.2f}, where a true {100 * part.rate:g} % lies in 99 of 100 such "
+            f"simulations: {outside} of {len(figures)}."
+        )
+        yield table("ID + OOD rows, normal scores unless said", part, found[name])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--write", type=Path, metavar="PAGE")
-    parser.add_argument("--only", choices=["intervals", "delong", "tests"])
+    parser.add_argument("--only", choices=list(PARTS), nargs="+", metavar="PART")
     arguments = parser.parse_args()
-    found: dict[str, Any] = {"intervals": {}, "delong": {}, "tests": {}}
+    found: dict[str, Any] = {name: {} for name in PARTS}
     if arguments.only and RESULTS.exists():
         found |= json.loads(RESULTS.read_text(encoding="utf-8"))
-    choices = f"{SEED}-{arguments.runs}-{RESAMPLES}-{PAIRED_RESAMPLES}"
-    unfinished = Path(tempfile.gettempdir()) / f"ood-toolkit-interval-coverage-{choices}.json"
+    unfinished = Path(tempfile.gettempdir()) / f"ood-toolkit-interval-coverage-{SEED}.json"
     done = json.loads(unfinished.read_text("utf-8")) if unfinished.exists() else {}
-    parts: tuple[tuple[str, Any, Any], ...] = (
-        ("intervals", CASES, partial(coverage, runs=arguments.runs)),
-        ("delong", CASES, partial(coverage_of_delong, runs=max(arguments.runs, DELONG_RUNS))),
-        ("tests", NULLS, partial(false_alarms, runs=arguments.runs)),
-    )
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as workers:
-        for part, cases, simulate in parts:
-            if arguments.only not in (None, part):
+        for name, part in PARTS.items():
+            if arguments.only and name not in arguments.only:
                 continue
-            named = {case.name: case for case in cases}
-            kept = done.get(part, {})
-            found[part] = {name: kept[name] for name in named if name in kept}
-            left = [name for name in named if name not in found[part]]
-            for name, shares in zip(left, workers.map(simulate, map(named.get, left)), strict=True):
-                found[part][name] = shares
-                print(name, shares, flush=True)
+            named = {case.name: case for case in part.cases}
+            kept = done.get(name, {})
+            found[name] = {case: kept[case] for case in named if case in kept}
+            left = [case for case in named if case not in found[name]]
+            simulate = partial(part.simulate, part=name, runs=part.runs)
+            for case, shares in zip(left, workers.map(simulate, map(named.get, left)), strict=True):
+                found[name][case] = shares
+                print(name, case, shares, flush=True)
                 unfinished.write_text(json.dumps(found), encoding="utf-8")
     unfinished.unlink(missing_ok=True)
-    text = "\n\n".join(page(found["intervals"], found["delong"], found["tests"], arguments.runs))
+    found = {name: found[name] for name in PARTS}
+    text = "\n\n".join(page(found))
     print(text)
     if arguments.write:
         RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -47,7 +47,8 @@ SHAPES: dict[str, tuple[Draw, Draw, Callable[..., np.ndarray], Callable[..., np.
 class Case:
     """ID scores of a shape, moved up, against OOD scores; normal ones by their AUROC.
 
-    `step` rounds both to a grid; `top` is where scores saturate.
+    `step` rounds both to a grid; `top` is where scores saturate.  With `reaching`, that share of
+    all ID scores is rounded to 0 or more, and the AUROC is what follows from it.
     """
 
     auroc: float
@@ -58,9 +59,13 @@ class Case:
     shape: str = "normal"
     moved: float = 0.0
     top: float = math.inf
+    reaching: float = 0.0
 
     @property
     def name(self) -> str:
+        if self.reaching:
+            at_group = f"{100 * self.reaching:g} % of ID reach a group"
+            return f"{self.n_id} + {self.n_ood}, rounded to {self.step:g}, {at_group}"
         about = f"AUROC {self.auroc:g}, {self.n_id} + {self.n_ood}"
         about += f", {self.shape}" if self.shape != "normal" else ""
         about += f", ID deviation {self.spread:g}" if self.spread != 1 else ""
@@ -69,6 +74,8 @@ class Case:
 
     @property
     def shift(self) -> float:
+        if self.reaching:
+            return NORMAL.inv_cdf(self.reaching) - self.step / 2
         return self.moved or NORMAL.inv_cdf(self.auroc) * math.hypot(1.0, self.spread)
 
     def drawn(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +134,13 @@ CASES = (
     Case(0.86, 400, 400, shape="logistic", moved=2.7),
     Case(0.88, 500, 300, shape="half of OOD far off", moved=2.0),
 )
+
+TIED = tuple(
+    Case(0.0, 500, 500, step=step, reaching=share)
+    for step in (0.5, 0.25)
+    for share in (0.93, 0.94, 0.949, 0.951, 0.96, 0.97)
+)
+"""Scores in groups, of which one is all but the one that an FPR at a TPR of 95 % is read at."""
 
 
 @dataclass(frozen=True)

@@ -28,25 +28,34 @@ def test_the_truth_is_what_many_rows_give(case: simulation.Case) -> None:
 def test_intervals_cover() -> None:
     case, runs = simulation.Case(0.9, 200, 200), 400
     low, high = simulation.band(0.95, runs)
-    found = simulation.coverage(case, runs)
+    found = simulation.coverage(case, "test", runs)
     assert all(low <= found[metric] <= high for metric in METRICS), found
-    runs = 2_000
-    low, high = simulation.band(0.95, runs)
-    assert low <= simulation.coverage_of_delong(case, runs)[METRICS[0]] <= high
+    # not the same random numbers, but the same rate
+    fpr = simulation.coverage_of_fpr(case, "another test", runs)[METRICS[1]]
+    assert low <= fpr <= high
+
+
+@pytest.mark.parametrize("case", simulation.TIED, ids=lambda case: case.name)
+def test_a_group_is_reached_by_the_share_that_is_said(case: simulation.Case) -> None:
+    rng = np.random.default_rng(0)
+    inside, _ = dataclasses.replace(case, n_id=400_000).drawn(rng)
+    assert np.mean(inside >= 0.0) == pytest.approx(case.reaching, abs=0.002)
+    assert np.allclose(inside / case.step, np.round(inside / case.step))
 
 
 def test_paired_tests_keep_their_level() -> None:
     runs = 300
     _, high = simulation.band(0.05, runs)
-    found = simulation.false_alarms(NULLS[1], runs)
+    found = simulation.false_alarms(NULLS[1], "test", runs)
     assert all(share <= high for share in found.values()), found
 
 
 def test_the_page_holds_what_was_found() -> None:
     held = json.loads(simulation.RESULTS.read_text(encoding="utf-8"))
-    assert set(held["intervals"]) == set(held["delong"]) == {case.name for case in CASES}
-    assert set(held["tests"]) == {null.name for null in NULLS}
-    parts = simulation.page(held["intervals"], held["delong"], held["tests"], simulation.RUNS)
+    assert list(held) == list(simulation.PARTS)
+    for name, part in simulation.PARTS.items():
+        assert set(held[name]) == {case.name for case in part.cases}
+        assert len(held[name]) == len(part.cases)  # no two of a name, nor of a stream
     page = (simulation.RESULTS.parent / "evaluation.md").read_text(encoding="utf-8")
     between = page.partition(simulation.BEGIN)[2].partition(simulation.END)[0]
-    assert between.strip() == "\n\n".join(parts)
+    assert between.strip() == "\n\n".join(simulation.page(held))

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from ood_toolkit.metrics.false_positives import how_chosen
 from ood_toolkit.metrics.fpr_interval import local_curve, probit, ties_decide
+from ood_toolkit.metrics.influence import moments_of
 from ood_toolkit.metrics.inputs import check_share, least_count
-from ood_toolkit.metrics.intervals import Interval, normal_quantile
-from ood_toolkit.metrics.paired import two_sided
+from ood_toolkit.metrics.intervals import Interval, degrees_of_freedom, normal_quantile
 from ood_toolkit.metrics.ranking import Ranking
+from ood_toolkit.metrics.student import student_quantile, student_two_sided
 from ood_toolkit.metrics.tied_thresholds import least_deviance, tied_interval
 
 __all__ = ["fpr_difference"]
@@ -111,9 +112,14 @@ def _among_many(
     excess = share * (1.0 - share) * (first.of_slope + second.of_slope) / of_positives.size
     variance = max(_variance_of_mean(of_positives) - excess, 0.0) + _variance_of_mean(of_negatives)
     error = math.sqrt(variance)
-    reach = normal_quantile(level) * error
+    # rows on which methods disagree may be few, and the variance as unsure as they are
+    moments = moments_of(of_positives, of_negatives)
+    freedom = degrees_of_freedom(moments, of_positives.size, of_negatives.size)
+    reach = student_quantile(level, freedom) * error
     interval = Interval(max(difference - reach, -1.0), min(difference + reach, 1.0))
-    return difference, interval, two_sided(difference, error)
+    if error == 0.0:
+        return difference, interval, 1.0 if difference == 0.0 else 0.0
+    return difference, interval, student_two_sided(difference / error, freedom)
 
 
 class _Influences(NamedTuple):

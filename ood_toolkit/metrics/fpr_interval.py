@@ -43,8 +43,9 @@ def fpr_interval(
     binomial with the rate, and the deviances of both together are at most the quantile of
     chi-squared with one degree of freedom.  Between thresholds the curve is taken to be normal
     on both axes (binormal) near the point, which smooths its steps.  Where the positives tie in
-    large groups, so that the rate jumps, each group is a threshold of its own; the interval
-    then covers at least `level`, and up to halfway from there to 1.
+    large groups, so that the rate jumps, each group is a threshold of its own; as no row says
+    which of them the wanted one is, the interval then covers more often than `level`, up to
+    halfway from there to 1, but less often where a group ends within a row or two of `tpr`.
 
     Parameters
     ----------
