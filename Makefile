@@ -93,4 +93,4 @@ $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(FUZZING) $(RESULTS) build dist *.egg-info docs/_build
+	rm -rf $(VENV) $(PEERS) $(IMAGENET) $(FUZZING) $(RESULTS) build dist *.egg-info docs/_build

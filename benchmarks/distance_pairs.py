@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,15 +48,17 @@ def through_a_model(peer: Any) -> Iterator[Pair]:
     clf, several = wrap(network), wrap(network, layers=LAYERS)
     features, layers = encoder(network), stages(network)
 
-    def ours() -> Any:
-        scorer = ood.Mahalanobis().fit(clf.outputs(loader, progress=False))
-        return scorer.score(clf.outputs(parts, progress=False))
+    def ours(**how: bool) -> Any:
+        scorer = ood.Mahalanobis().fit(clf.outputs(loader, progress=False, **how))
+        return scorer.score(clf.outputs(parts, progress=False, **how))
 
     def theirs() -> Any:
         return scores_of(peer.Mahalanobis(features).fit(loader), parts)
 
     what = f"Fashion CNN, 8 classes, {FITTED}"
     yield Pair("Mahalanobis, fit and score", what, ours, theirs, waits=True)
+    laid_out = "Mahalanobis, fit and score, `channels_last=True`"
+    yield Pair(laid_out, what, partial(ours, channels_last=True), theirs)
 
     def our_layers() -> Any:
         train, test = (several.outputs(data, progress=False) for data in (loader, parts))

@@ -14,6 +14,7 @@ from ood_toolkit.models.epsilon import EPSILONS, EpsilonChoice, choose_epsilon
 from ood_toolkit.models.fitting import as_record, as_scorer, made_guard
 from ood_toolkit.models.gradients import gradient_norms
 from ood_toolkit.models.guard import Guard
+from ood_toolkit.models.layout import laying_out
 from ood_toolkit.models.members import SeveralAnswers
 from ood_toolkit.models.perturbation import Perturbation, perturbing
 from ood_toolkit.models.progress import Progress
@@ -64,6 +65,7 @@ class WrappedClassifier(SeveralAnswers):
         dtype: str | None = None,
         shard_rows: int = 10_000,
         progress: Progress = None,
+        channels_last: bool = False,
     ) -> Outputs:
         """What the classifier says about everything in a loader.
 
@@ -87,6 +89,11 @@ class WrappedClassifier(SeveralAnswers):
         progress : bool or callable, optional
             None shows a line where stderr is a terminal; or a function of the rows done and
             the rows in all, None where that is unknown.
+        channels_last : bool
+            Lay inputs of four axes out channels last before the model sees them; other inputs
+            and all parameters stay as they are.  On the CPU this takes half the time for the
+            shipped Fashion network, four fifths for EfficientNet-Lite0.  Sums are taken in
+            another order: logits of the former, of up to 22, differ by less than 1e-5.
 
         Returns
         -------
@@ -96,8 +103,8 @@ class WrappedClassifier(SeveralAnswers):
         Raises
         ------
         InputError
-            If the head does not make the logits, a module is not called once a batch, or a
-            batch cannot be understood.
+            If the head does not make the logits, a module is not called once a batch, a batch
+            cannot be understood, or the model needs the other layout.
         DataError
             If `to` cannot be written, or holds shards of another run.
         """
@@ -105,12 +112,13 @@ class WrappedClassifier(SeveralAnswers):
             return collect(
                 self.network,
                 loader,
-                run,
+                laying_out(self.network, run) if channels_last else run,
                 to=to,
                 keep=keep,
                 dtype=dtype,
                 shard_rows=shard_rows,
                 progress=progress,
+                how="channels last" if channels_last else "plain",
             )
 
     def perturbed(

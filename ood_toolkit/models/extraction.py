@@ -49,6 +49,8 @@ class Extraction:
         Where the model runs, such as "cuda:0".
     head, features, layers
         As for `wrap`.
+    channels_last : bool
+        As for `WrappedClassifier.outputs`.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class Extraction:
     head: str | None = None
     features: str | None = None
     layers: tuple[str, ...] = ()
+    channels_last: bool = False
 
     @property
     def onnx_file(self) -> str | None:
@@ -86,11 +89,11 @@ class Extraction:
         """
         file = self.onnx_file
         if file is not None:
-            unused = (self.weights, self.device, self.head, self.features, self.layers or None)
-            if any(given is not None for given in unused):
+            unused = (self.weights, self.device, self.head, self.features)
+            if any(given is not None for given in unused) or self.layers or self.channels_last:
                 raise BadParameter(
-                    f"{self.model}: weights, device, head, features and layers do not go with an "
-                    "ONNX file"
+                    f"{self.model}: weights, device, head, features, layers and channels_last do "
+                    "not go with an ONNX file"
                 )
         kept = file or self.weights
         return replace(
@@ -132,6 +135,7 @@ class Extraction:
             "batch_size": self.batch_size,
             "head": self.features or self.head or "",
             "layers": list(self.layers),
+            "channels_last": self.channels_last,
         }
         return OpenExtraction(source, run, facts)
 
@@ -149,7 +153,8 @@ class Extraction:
         load_torch("running a model").set_num_threads(threads)
         built = build_model(self.model, self.weights, self.device)
         wrapped = wrap(built, head=self.head, features=self.features, layers=self.layers)
-        return partial(wrapped.outputs, progress=False), model_digest(built)
+        run = partial(wrapped.outputs, progress=False, channels_last=self.channels_last)
+        return run, model_digest(built)
 
 
 class OpenExtraction:

@@ -60,6 +60,12 @@ def find_module(model: nn.Module, name: str, what: str) -> nn.Module:
     UnknownName
         If there is none; the message lists the candidates, the likeliest first.
     """
+    found: nn.Module | None = model
+    for part in name.split(".") if name else ():
+        inside: Any = found._modules if found is not None else {}
+        found = inside[part] if part in inside else None  # noqa: SIM401 - scripts' have no `get`
+    if found is not None:  # asked several times a run; to list all modules takes far longer
+        return found
     named = dict(model.named_modules())
     if name in named:
         return named[name]

@@ -10,13 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ood_toolkit.errors import InputError
+from ood_toolkit.models.batches import row_count
+from ood_toolkit.models.torch_library import tree_map
+
 if TYPE_CHECKING:
     from torch import Size, Tensor
 
-__all__ = ["Layout", "channels_last"]
+    from ood_toolkit.models.network import Network, Pass
+
+__all__ = ["Layout", "channels_last", "laying_out"]
 
 _ROWS = 2
 _SAME = 1e-3
+_ROUNDING = 8.0
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -78,3 +85,70 @@ def _are_images(inputs: Any) -> bool:
         and inputs.device.type == "cpu"
         and len(inputs) > 0
     )
+
+
+def laying_out(network: Network, run: Callable[[Any], Pass]) -> Callable[[Any], Pass]:
+    """`run`, of inputs whose tensors of four axes were laid out channels last.
+
+    All else stays as it is.  For each shape of images the logits of both layouts are compared
+    once: of two rows, or of the whole batch where inputs are several, since nobody knows which
+    of these have rows.  A model that does not give the same answer is refused.
+    """
+    import torch
+
+    taken: set[tuple[Size, ...]] = set()
+
+    def laid_out(inputs: Any) -> Pass:
+        inputs = network.moved(inputs)
+        shapes: list[Size] = []
+
+        def laid(tensor: Tensor) -> Tensor:
+            if tensor.dim() != 4:
+                return tensor
+            shapes.append(tensor.shape[1:])
+            return channels_last(tensor)
+
+        changed = tree_map(laid, inputs)
+        asked = tuple(shapes)
+        if asked and asked not in taken and row_count(inputs):
+            if isinstance(inputs, torch.Tensor):
+                _require_same(network, inputs[:_ROWS], changed[:_ROWS])
+            else:
+                _require_same(network, inputs, changed)
+            taken.add(asked)
+        return run(changed)
+
+    return laid_out
+
+
+def _require_same(network: Network, plain: Any, laid: Any) -> None:
+    import torch
+
+    expected = network.logits(plain)
+    try:
+        found = network.logits(laid)
+    except RuntimeError as reason:
+        raise InputError(
+            f"the model does not run on channels-last inputs ({' '.join(str(reason).split())}); "
+            "leave channels_last out"
+        ) from reason
+    scale = float(expected[expected.isfinite()].abs().amax()) if expected.isfinite().any() else 1.0
+    allowed = _tolerance(expected, plain) * (scale or 1.0)
+    if not torch.allclose(found, expected, rtol=0.0, atol=allowed, equal_nan=True):
+        raise InputError(
+            "the model gives other logits for the same inputs channels last: a layer of it reads "
+            "memory as it lies; leave channels_last out"
+        )
+
+
+def _tolerance(logits: Tensor, inputs: Any) -> float:
+    """Largest difference relative to the largest logit that rounding explains."""
+    import torch
+
+    found = [logits.dtype]
+    tree_map(lambda tensor: found.append(tensor.dtype), inputs)
+    kind = logits.device.type
+    if torch.is_autocast_enabled(kind):
+        found.append(torch.get_autocast_dtype(kind))
+    coarsest: float = max(torch.finfo(each).eps for each in found if each.is_floating_point)
+    return max(_SAME, _ROUNDING * coarsest)

@@ -200,6 +200,7 @@ class Network:
         return Pass(logits, features, layers)
 
     def _by_hooks(self, capture: Capture, inputs: Any) -> Pass:
+        capture.take_all()  # of calls beside this one: `logits`, or a pass that broke off
         logits = logits_of(call_model(self.inner, self.moved(inputs)))
         caught = capture.take()
         features = caught["features"] if "features" in caught else caught["head"]

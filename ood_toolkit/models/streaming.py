@@ -16,7 +16,6 @@ from ood_toolkit.models.network import Network, Pass
 from ood_toolkit.models.places import make_sink
 from ood_toolkit.models.progress import Progress, reporting, rows_in
 from ood_toolkit.models.sinks import Part
-from ood_toolkit.models.state import random_state_kept
 from ood_toolkit.models.torch_library import float_dtype, model_digest, to_array, tree_map
 from ood_toolkit.outputs import Array, Outputs
 
@@ -41,12 +40,15 @@ def collect(
     progress: Progress,
     how: str = "plain",
 ) -> Outputs:
-    """Run every batch and gather what it gave; `how` names what else the result depends on."""
+    """Run every batch and gather what it gave; `how` names what else the result depends on.
+
+    Inside `Network.running`, which keeps the random states for the loader too.
+    """
     unknown = [name for name in keep if name not in PARTS]
     if unknown or not keep:
         raise BadParameter(f"keep takes {', '.join(PARTS)}, got {', '.join(keep) or 'nothing'}")
     element = float_dtype(dtype)
-    with random_state_kept(), reporting(progress, rows_in(data)) as tell:
+    with reporting(progress, rows_in(data)) as tell:
         batches = iterate(data, _BATCH)
         first = next(batches, None)
         if first is None:

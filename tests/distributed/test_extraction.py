@@ -213,6 +213,18 @@ def test_what_is_no_folder_of_shards(folder: Path, client: Any, job: Extraction)
         run(client, job, folder / "serial")
 
 
+def test_channels_last(
+    folder: Path, client: Any, job: Extraction, expected: dict[str, str]
+) -> None:
+    """Told apart from a run in the other layout; logits within rtol 1e-5 of its."""
+    quick = replace(job, channels_last=True)
+    assert not run(client, quick, folder / "channels last").failed
+    logits = load(folder / "by two").logits
+    np.testing.assert_allclose(load(folder / "channels last").logits, logits, rtol=1e-5, atol=1e-6)
+    with pytest.raises(DataError, match="another channels_last"):
+        run(client, job, folder / "channels last")
+
+
 def test_onnx(folder: Path, client: Any) -> None:
     onnx = pytest.importorskip("onnx")
     helper, numbers = onnx.helper, onnx.numpy_helper
@@ -238,3 +250,5 @@ def test_onnx(folder: Path, client: Any) -> None:
     np.testing.assert_allclose(x.logits, x.features @ weight.T, rtol=1e-4, atol=1e-4)
     with pytest.raises(BadParameter, match="do not go with an ONNX file"):
         run(client, replace(job, weights="w.pt"), folder / "never")
+    with pytest.raises(BadParameter, match="do not go with an ONNX file"):
+        run(client, replace(job, channels_last=True), folder / "never")

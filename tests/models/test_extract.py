@@ -31,6 +31,12 @@ class Tiny(torch.nn.Sequential):
     def __init__(self):
         super().__init__(torch.nn.Flatten(), torch.nn.Linear(12, 2))
 ready = Tiny()
+class Viewing(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = torch.nn.Conv2d(3, 2, 3), torch.nn.Linear(1800, 4)
+    def forward(self, x):
+        return self.head(self.conv(x).view(len(x), -1))
 number = 3
 def nothing():
     return 3
@@ -81,6 +87,25 @@ def test_npz(here: Path) -> None:
     assert 0 <= run.document["accuracy"] <= 1
     scored = tool("score", "out.npz", "-m", "energy,msp", "-o", "-")
     assert scored.status == 0
+
+
+def test_channels_last(here: Path) -> None:
+    """Logits within rtol 1e-5 of the other layout's; what cannot be run so is refused."""
+    images, _ = pictures()
+    np.savez("data.npz", images=images)
+    words = ("extract", "--data", "npz:data.npz", *NORMALISED, "--channels-last", "-o")
+    run = tool(*words, "out.npz", "--model", MODEL, "--batch-size", "5")
+    assert run.status == 0, run.err
+    logits = load("out.npz").logits
+    np.testing.assert_allclose(logits, expected(images, MEAN, STD), rtol=1e-5, atol=1e-6)
+    run = tool(*words, "never.npz", "--model", "my_models:Viewing")
+    assert run.status == 3
+    assert "does not run on channels-last inputs" in run.error
+    assert "leave channels_last out" in run.error
+    run = tool(*words, "never.npz", "--model", "onnx:m.onnx")
+    assert run.status == 2
+    assert "--channels-last does not go with an ONNX file" in run.err
+    assert not Path("never.npz").exists()
 
 
 def test_cifar10(here: Path) -> None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import ood_toolkit as ood
+from ood_toolkit.errors import DataError, InputError
 from ood_toolkit.models import wrap
 from ood_toolkit.models.layout import Layout, channels_last
-from tests.models.networks import TorchvisionStyle, fashion_cnn, fashion_images, images, made
+from tests.models.networks import (
+    HuggingFaceStyle,
+    TorchvisionStyle,
+    fashion_cnn,
+    fashion_images,
+    images,
+    made,
+    state_hash,
+    text_batch,
+)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -91,3 +104,126 @@ def test_scores_are_those_of_the_other_layout(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose(quick, plain, rtol=2e-4)
     # a sign of a gradient that is all but zero may turn, no more
     assert np.median(np.abs(quick - plain)) < 1e-6
+
+
+def test_a_loader_of_two_sizes() -> None:
+    """A size that comes later is asked for while the hooks are there."""
+    clf = wrap(made(lambda: TorchvisionStyle(3)))
+    parts = [images(4, 3), images(4, 3, 20), images(2, 3)]
+    moved = clf.perturbed(parts, "odin_temperature", epsilon=0.01)
+    assert len(moved) == 10
+    plain, quick = clf.outputs(parts), clf.outputs(parts, channels_last=True)
+    np.testing.assert_allclose(quick.logits, plain.logits, rtol=1e-5, atol=1e-6)
+
+
+class Watching(nn.Module):
+    """Notes how its inputs lie."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.seen = inner, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append((len(x), x.is_contiguous(memory_format=torch.channels_last)))
+        return self.inner(x)
+
+
+def places(model: nn.Module) -> list[tuple[int, tuple[int, ...]]]:
+    return [(tensor.data_ptr(), tensor.stride()) for tensor in model.state_dict().values()]
+
+
+def test_outputs_channels_last() -> None:
+    """Logits within 1e-5 of the default's, features within rtol 1e-5; the model as it was."""
+    model, x = deepcopy(fashion_cnn()).train(), fashion_images("id_test")[:300]
+    before, lying, given = state_hash(model), places(model), x.clone()
+    clf = wrap(model, layers=["3"])
+    plain = clf.outputs(x.split(100))
+    quick = clf.outputs(x.split(100), channels_last=True)
+    assert quick.logits is not None
+    assert quick.features is not None
+    assert np.abs(quick.logits).max() > 10
+    np.testing.assert_allclose(quick.logits, plain.logits, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(quick.features, plain.features, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(quick.layers["3"], plain.layers["3"], rtol=1e-5, atol=1e-5)
+    assert state_hash(model) == before
+    assert places(model) == lying
+    assert torch.equal(x, given)
+    assert x.is_contiguous()
+
+
+def test_every_batch_is_laid_out() -> None:
+    model = Watching(made(lambda: TorchvisionStyle(3)))
+    clf = wrap(model)
+    clf.outputs(images(50, 3).split(10), channels_last=True)
+    # the head is checked on the first batch, the layout on two rows of it
+    assert model.seen == [(10, False), (2, False), (2, True), *[(10, True)] * 5]
+    model.seen.clear()
+    clf.outputs(images(50, 3).split(10))
+    assert model.seen == [(10, False)] * 5
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [(Viewing, "does not run on channels-last"), (Misreading, "reads memory as it lies")],
+)
+def test_a_model_that_needs_the_other_layout_is_refused(
+    model: type[nn.Module], message: str
+) -> None:
+    net = made(model).train()
+    before, lying = state_hash(net), places(net)
+    clf = wrap(net)
+    with pytest.raises(InputError, match=message):
+        clf.outputs(images(6, 3), channels_last=True)
+    assert state_hash(net) == before
+    assert places(net) == lying
+    assert clf.outputs(images(6, 3)).logits is not None
+
+
+def test_other_inputs_are_left_alone() -> None:
+    clf = wrap(nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)))
+    flat = torch.rand(7, 5)
+    words = wrap(made(HuggingFaceStyle))
+    for each, loader in ((clf, [flat, flat[:0]]), (words, [text_batch()])):
+        plain, other = each.outputs(loader), each.outputs(loader, channels_last=True)
+        np.testing.assert_array_equal(other.logits, plain.logits)
+
+
+class Named(nn.Module):
+    """Images and their weights by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = TorchvisionStyle(3)
+        self.lying: list[bool] = []
+
+    def forward(self, pixels: Tensor, scale: Tensor) -> Tensor:
+        self.lying.append(pixels.is_contiguous(memory_format=torch.channels_last))
+        return self.inner(pixels * scale)
+
+
+def test_images_among_named_inputs() -> None:
+    model = made(Named)
+    clf = wrap(model)
+    batch = {"pixels": images(6, 3), "scale": torch.tensor(2.0)}
+    plain, quick = clf.outputs([batch]), clf.outputs([batch, batch], channels_last=True)
+    assert plain.logits is not None
+    assert quick.logits is not None
+    np.testing.assert_allclose(quick.logits[:6], plain.logits, rtol=1e-5, atol=1e-6)
+    assert model.lying[-3:] == [True] * 3
+    assert batch["pixels"].is_contiguous()
+
+
+def test_rounding_of_half_precision_is_no_reason_to_refuse() -> None:
+    clf = wrap(fashion_cnn())
+    x = fashion_images("id_test")[:20]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        plain, quick = clf.outputs(x), clf.outputs(x, channels_last=True)
+    assert plain.logits is not None
+    np.testing.assert_allclose(quick.logits, plain.logits, atol=0.05 * np.abs(plain.logits).max())
+
+
+def test_shards_of_both_layouts_are_not_mixed(tmp_path: Path) -> None:
+    clf, x = wrap(made(lambda: TorchvisionStyle(3))), images(20, 3)
+    clf.outputs(x, to=tmp_path / "s", shard_rows=5)
+    with pytest.raises(DataError, match="made with another how"):
+        clf.outputs(x, to=tmp_path / "s", shard_rows=5, channels_last=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import ood_toolkit as ood
 from benchmarks import guard_latency, models_peers, models_tables
+from benchmarks.model_pairs import Pair
 from benchmarks.shipped_network import fashion_network, images, residual_network
 from ood_toolkit.models import wrap
 from tests.models.networks import fashion_cnn, fashion_images
@@ -52,6 +55,22 @@ def test_rows_measured_again_take_their_place(tmp_path: Path) -> None:
     merged = models_peers._merged(path, [("x", "1", "new"), ("z", "3", "more")])
     assert merged == [("x", "1", "new"), ("y", "2", "kept"), ("z", "3", "more")]
     assert models_peers._merged(tmp_path / "none.inc", [("x",)]) == [("x",)]
+
+
+def test_few_rounds_are_not_enough_near_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def timed(candidates: Any, rounds: int) -> dict[str, list[float]]:
+        asked.append(rounds)
+        return {"ours": [1.0, 1.0, 1.0], "theirs": [1.1, 1.3, 1.4] if rounds < 21 else [1.1, 1.2]}
+
+    monkeypatch.setattr(models_peers, "interleaved", timed)
+    scores = np.arange(9.0)
+    pair = Pair("a", "b", lambda: scores, lambda: torch.from_numpy(-scores))
+    row, failed = models_peers._compared(pair, 3)
+    assert asked == [3, 21]
+    assert row[3:6] == ("1.00 s", "1.15 s", "1.15 (1.10 … 1.20)")
+    assert not failed
 
 
 def test_the_published_tables_are_whole() -> None:
