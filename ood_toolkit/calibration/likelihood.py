@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.errors import ToolkitWarning
+from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array
@@ -97,14 +98,16 @@ def minimum(
 
     minimize: Any = scipy.optimize.minimize
     options: dict[str, Any] = {"maxiter": 2000, "maxfun": 4000, "maxcor": 30}
-    found = minimize(
-        objective,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={**options, "ftol": least_gain, "gtol": tolerance},
-    )
+    # scipy's steps are short, and between them its threads would spin beside the objective's
+    with one_blas_thread("scipy"):
+        found = minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={**options, "ftol": least_gain, "gtol": tolerance},
+        )
     x: Array = np.asarray(found.x, dtype=np.float64)
     low, high = np.array(bounds or [(None, None)] * x.size, dtype=np.float64).T
     # what is left of the slope where the bounds let the search go on; NaN is no bound
