@@ -14,6 +14,7 @@ from ood_toolkit.calibration.likelihood import (
     softmax_loss,
 )
 from ood_toolkit.calibration.registry import method_of_calibrator
+from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array
 
 __all__ = ["curvature_of", "objective_of", "parts_of", "solved"]
@@ -97,6 +98,7 @@ def solved(
         weight, shift = parts_of(theta, classes)
         return np.asarray(inputs @ weight.T + shift)
 
-    return newton_minimum(
-        name, objective, curvature_of(calibrator, inputs, strength), start, logits, tolerance
-    )
+    curvature = curvature_of(calibrator, inputs, strength)
+    # hundreds of narrow products a step: each is done before a second thread has woken up
+    with one_blas_thread("numpy"), one_blas_thread("scipy"):
+        return newton_minimum(name, objective, curvature, start, logits, tolerance)
