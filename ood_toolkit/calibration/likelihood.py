@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ NEARLY = 1e-4
 """Length of the slope at which a Newton search asks whether there is a minimum at all."""
 UNSETTLED = 0.1
 """Change of a logit by one more Newton step, near the end, that says there is none."""
+_ALONE = 500
+"""Up to so many numbers Newton's steps and products are short: done before a second thread of
+linear algebra, which waits by spinning, would have begun."""
 _BLOCK = 1 << 16  # numbers in a block of rows: what a processor's cache holds
 
 
@@ -152,24 +156,27 @@ def newton_minimum(
         logits as much as before.  What has been found there is kept, as going on would only
         make some class ever more certain.
     """
-    near = _trust_region(objective, curvature, start, max(NEARLY, tolerance))
-    _, slope = objective(near)
-    bend = curvature(near)
-    # numbers that no row depends on have no curvature: a trace of it keeps them where they are
-    bend[np.diag_indices_from(bend)] += 1e-12 * max(float(np.trace(bend)) / len(bend), 1e-300)
-    before, after = logits(near), logits(near - np.linalg.solve(bend, slope))
-    seen = np.isfinite(before)
-    change = np.abs(np.where(seen, after, 0.0) - np.where(seen, before, 0.0))
-    if change.max() > UNSETTLED:
-        c = int(change.max(axis=0).argmax())
-        warnings.warn(
-            f"{name}: class {c} can be told apart ever more surely, so the likelihood has no "
-            "maximum and the fit was stopped; add rows, or use temperature",
-            ToolkitWarning,
-            stacklevel=3,
-        )
-        return near
-    return _trust_region(objective, curvature, near, tolerance)
+    with ExitStack() as limits:
+        for library in ("numpy", "scipy") if len(start) <= _ALONE else ():
+            limits.enter_context(one_blas_thread(library))
+        near = _trust_region(objective, curvature, start, max(NEARLY, tolerance))
+        _, slope = objective(near)
+        bend = curvature(near)
+        # numbers that no row depends on have no curvature: a trace of it keeps them where they are
+        bend[np.diag_indices_from(bend)] += 1e-12 * max(float(np.trace(bend)) / len(bend), 1e-300)
+        before, after = logits(near), logits(near - np.linalg.solve(bend, slope))
+        seen = np.isfinite(before)
+        change = np.abs(np.where(seen, after, 0.0) - np.where(seen, before, 0.0))
+        if change.max() > UNSETTLED:
+            c = int(change.max(axis=0).argmax())
+            warnings.warn(
+                f"{name}: class {c} can be told apart ever more surely, so the likelihood has no "
+                "maximum and the fit was stopped; add rows, or use temperature",
+                ToolkitWarning,
+                stacklevel=3,
+            )
+            return near
+        return _trust_region(objective, curvature, near, tolerance)
 
 
 def _trust_region(

@@ -14,7 +14,6 @@ from ood_toolkit.calibration.likelihood import (
     softmax_loss,
 )
 from ood_toolkit.calibration.registry import method_of_calibrator
-from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array
 
 __all__ = ["curvature_of", "objective_of", "parts_of", "solved"]
@@ -99,6 +98,4 @@ def solved(
         return np.asarray(inputs @ weight.T + shift)
 
     curvature = curvature_of(calibrator, inputs, strength)
-    # hundreds of narrow products a step: each is done before a second thread has woken up
-    with one_blas_thread("numpy"), one_blas_thread("scipy"):
-        return newton_minimum(name, objective, curvature, start, logits, tolerance)
+    return newton_minimum(name, objective, curvature, start, logits, tolerance)

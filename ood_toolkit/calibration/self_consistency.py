@@ -15,6 +15,7 @@ from ood_toolkit.calibration.one_vs_rest import KEPT
 from ood_toolkit.calibration.registry import calibration_method
 from ood_toolkit.chunks import feature_chunks, located, probability_chunks
 from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
 
@@ -121,7 +122,8 @@ class SPC:
             n_iter_no_change=self.epochs,
             random_state=self.seed,
         )
-        with warnings.catch_warnings():
+        # products of 128 rows are done before a second thread has woken up
+        with warnings.catch_warnings(), one_blas_thread():
             # the number of passes is the user's choice
             warnings.simplefilter("ignore", ConvergenceWarning)
             net.fit(features, target)
