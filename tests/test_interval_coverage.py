@@ -30,9 +30,14 @@ def test_intervals_cover() -> None:
     low, high = simulation.band(0.95, runs)
     found = simulation.coverage(case, "test", runs)
     assert all(low <= found[metric] <= high for metric in METRICS), found
-    # not the same random numbers, but the same rate
-    fpr = simulation.coverage_of_fpr(case, "another test", runs)[METRICS[1]]
-    assert low <= fpr <= high
+
+
+@pytest.mark.parametrize(("metric", "part"), [(METRICS[0], "delong"), (METRICS[1], "fpr")])
+def test_intervals_without_resamples_cover(metric: str, part: str) -> None:
+    runs = 2_000
+    low, high = simulation.band(0.95, runs)
+    case = simulation.Case(0.9, 200, 200)
+    assert low <= simulation.coverage_of_one(case, part, runs, metric)[metric] <= high
 
 
 @pytest.mark.parametrize("case", simulation.TIED, ids=lambda case: case.name)
