@@ -14,7 +14,7 @@ __all__ = ["area_influences", "mean_powers", "moments_of"]
 Array = npt.NDArray[Any]
 
 
-def area_influences(ranking: Ranking, metric: str) -> tuple[Array, Array]:
+def area_influences(ranking: Ranking, metric: str, estimator: str = "step") -> tuple[Array, Array]:
     """Influence values of the ID and of the OOD rows, from the largest score down.
 
     Parameters
@@ -22,7 +22,9 @@ def area_influences(ranking: Ranking, metric: str) -> tuple[Array, Array]:
     ranking : Ranking
         Of N ID and M OOD scores, at least one of each.
     metric : str
-        "auroc", "aupr_in" or "aupr_out"; the AUPR by steps.
+        "auroc", "aupr_in" or "aupr_out".
+    estimator : str
+        Of the AUPR: "step" or "trapezoid".
 
     Returns
     -------
@@ -40,9 +42,10 @@ def area_influences(ranking: Ranking, metric: str) -> tuple[Array, Array]:
         pulls = 1.0 - 0.5 * (outside[:-1] + outside[1:]) / ranking.n_ood
         drags = 0.5 * (inside[:-1] + inside[1:]) / ranking.n_id
     elif metric == "aupr_in":
-        pulls, drags = _of_precision(of_id, of_ood)
+        pulls, drags = _of_precision(of_id, of_ood, estimator)
     else:
-        drags, pulls = (values[::-1] for values in _of_precision(of_ood[::-1], of_id[::-1]))
+        found = _of_precision(of_ood[::-1], of_id[::-1], estimator)
+        drags, pulls = (values[::-1] for values in found)
     return _by_row(pulls, of_id), _by_row(drags, of_ood)
 
 
@@ -57,13 +60,17 @@ def moments_of(of_id: Array, of_ood: Array) -> tuple[float, float, float, float]
     return *mean_powers(of_id), *mean_powers(of_ood)
 
 
-def _of_precision(of_hits: Array, of_misses: Array) -> tuple[Array, Array]:
+def _of_precision(of_hits: Array, of_misses: Array, estimator: str) -> tuple[Array, Array]:
     """(G,) numbers of rows by threshold, the strictest first -> (G,) influences of both."""
     hits, misses = np.cumsum(of_hits), np.cumsum(of_misses)
     called = (hits + misses).astype(np.float64)
+    under, counts = hits / called, of_hits.astype(np.float64)
+    if estimator == "trapezoid":
+        under = 0.5 * (under + np.append(1.0, under[:-1]))
+        counts = 0.5 * (counts + np.append(counts[1:], 0.0))
     # a hit raises the precision at its own threshold and at all looser ones; a miss lowers it
-    rise, fall = of_hits * misses / called**2, of_hits * hits / called**2
-    pulls = hits / called + np.cumsum(rise[::-1])[::-1]
+    rise, fall = counts * misses / called**2, counts * hits / called**2
+    pulls = under + np.cumsum(rise[::-1])[::-1]
     return pulls, -np.cumsum(fall[::-1])[::-1] * (misses[-1] / hits[-1])
 
 

@@ -16,8 +16,10 @@ __all__ = [
     "auroc_interval",
     "degrees_of_freedom",
     "delong_interval",
+    "interval_of_logits",
     "logit_interval",
     "normal_quantile",
+    "variance_of_moments",
     "variance_of_variance",
 ]
 
@@ -112,8 +114,12 @@ def delong_interval(ranking: Ranking, level: float = 0.95) -> Interval:
 
 def logit_interval(area: float, reach: float) -> Interval:
     """Interval of an area inside (0, 1) that reaches so far on either side of its logit."""
-    logit = math.log(area / (1.0 - area))
-    low, high = (_share(logit + side * reach) for side in (-1.0, 1.0))
+    return interval_of_logits(math.log(area / (1.0 - area)), reach)
+
+
+def interval_of_logits(middle: float, reach: float) -> Interval:
+    """Shares whose logits lie within `reach` of the middle."""
+    low, high = (_share(middle + side * reach) for side in (-1.0, 1.0))
     return Interval(low, high)
 
 
@@ -153,12 +159,25 @@ def degrees_of_freedom(moments: tuple[float, float, float, float], n_id: int, n_
     >>> round(degrees_of_freedom((1.0, 3.0, 0.0, 0.0), 101, 50), 1)
     103.0
     """
-    variance = unsureness = 0.0
-    for n, square, fourth in ((n_id, *moments[:2]), (n_ood, *moments[2:])):
-        if n > 1:
-            variance += square / (n - 1)
-            unsureness += variance_of_variance(square, fourth, n)
+    unsureness = sum(
+        variance_of_variance(square, fourth, n)
+        for n, square, fourth in ((n_id, *moments[:2]), (n_ood, *moments[2:]))
+        if n > 1
+    )
+    variance = variance_of_moments(moments, n_id, n_ood)
     return 2.0 * variance**2 / unsureness if unsureness > 0.0 else math.inf
+
+
+def variance_of_moments(moments: tuple[float, float, float, float], n_id: int, n_ood: int) -> float:
+    """Variance of an estimate, from the moments that `degrees_of_freedom` takes.
+
+    Examples
+    --------
+    >>> variance_of_moments((1.0, 3.0, 0.5, 0.75), 101, 51)
+    0.02
+    """
+    sides = ((n_id, moments[0]), (n_ood, moments[2]))
+    return sum(square / (n - 1) for n, square in sides if n > 1)
 
 
 def variance_of_variance(square: float, fourth: float, n: int) -> float:

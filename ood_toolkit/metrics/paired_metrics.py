@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,15 +14,21 @@ from ood_toolkit.metrics.false_positives import SWEPT, how_chosen
 from ood_toolkit.metrics.fpr_difference import fpr_difference
 from ood_toolkit.metrics.influence import area_influences, moments_of
 from ood_toolkit.metrics.inputs import as_scores, check_choice
-from ood_toolkit.metrics.intervals import Interval, degrees_of_freedom, normal_quantile
+from ood_toolkit.metrics.intervals import (
+    Interval,
+    degrees_of_freedom,
+    normal_quantile,
+    variance_of_moments,
+)
 from ood_toolkit.metrics.paired import MetricDifference
 from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, Ranking
 from ood_toolkit.metrics.ranking_bootstrap import (
     AREAS,
     METRICS,
+    Logits,
     bootstrap_states,
     drawn_areas,
-    joint_freedom,
+    resampled_logits,
 )
 from ood_toolkit.metrics.student import student_quantile, student_two_sided
 
@@ -44,9 +51,10 @@ def bootstrap_differences(
 ) -> dict[str, MetricDifference]:
     """Paired comparison of methods' AUROC, FPR or AUPR with one of them.
 
-    Areas are compared by the bootstrap: the same ID and OOD rows are drawn for every method,
-    each set with replacement on its own; the test is Student's t of the difference of logits,
-    the interval that of the difference.  FPRs are compared without resamples, by the rows'
+    Areas are compared by Student's t, the test on the logit scale, the interval on that of the
+    area.  The difference is less its bias, as the bootstrap shows it: the same ID and OOD rows
+    are drawn for every method, each set with replacement on its own.  The deviation is that of
+    the rows' influence on both areas.  FPRs are compared without resamples, by the rows'
     influence on either threshold and rate; where scores tie in large groups, so that the FPR
     jumps, by the likelihood of both sets' tables, which finds differences too seldom rather
     than too often.
@@ -75,8 +83,8 @@ def bootstrap_differences(
 
     References
     ----------
-    Efron & Tibshirani, An Introduction to the Bootstrap, 1993; for the degrees of freedom
-    Satterthwaite, Biometrics Bulletin 1946.
+    The bootstrap and the infinitesimal jackknife: Efron & Tibshirani, An Introduction to the
+    Bootstrap, 1993.  The degrees of freedom: Satterthwaite, Biometrics Bulletin 1946.
 
     Examples
     --------
@@ -132,19 +140,16 @@ class _Area(NamedTuple):
 
     Attributes
     ----------
-    value : float
-    drawn : (R,) array of float64
-    logit : float
-    logits : (R,) array of float64
-        Of areas kept off 0 and 1 by half of what one row, or pair, counts.
+    value, bias : float
+        The latter is by how much the mean of resamples lies above it.
+    logits : Logits
     of_id, of_ood : (N,), (M,) arrays of float64
         Influence values.
     """
 
     value: float
-    drawn: Array
-    logit: float
-    logits: Array
+    bias: float
+    logits: Logits
     of_id: Array
     of_ood: Array
 
@@ -164,25 +169,31 @@ class _Area(NamedTuple):
             "aupr_out": lambda: (ranking.aupr_out(estimator), m),
         }[metric]()
         drawn = figures[:, AREAS.index(metric)]
-        margin = 0.5 / finest
-        inside = np.clip(np.append(drawn, value), margin, 1.0 - margin)
-        logits = np.log(inside / (1.0 - inside))
-        sorted_id, sorted_ood = area_influences(ranking, metric)
+        sorted_id, sorted_ood = area_influences(ranking, metric, estimator)
         of_id, of_ood = np.empty(n), np.empty(m)
         of_id[order[0]], of_ood[order[1]] = sorted_id, sorted_ood
-        return cls(value, drawn, float(logits[-1]), logits[:-1], of_id, of_ood)
+        logits = resampled_logits(value, drawn, finest)
+        return cls(value, float(drawn.mean()) - value, logits, of_id, of_ood)
 
 
 def _difference(one: _Area, other: _Area, level: float) -> MetricDifference:
     difference = one.value - other.value
-    apart = one.logits - other.logits
-    moments = moments_of(one.of_id - other.of_id, one.of_ood - other.of_ood)
-    freedom = degrees_of_freedom(moments, len(one.of_id), len(one.of_ood))
-    freedom = joint_freedom(freedom, apart.size)
-    reach = student_quantile(level, freedom) * float((one.drawn - other.drawn).std(ddof=1))
-    interval = Interval(difference - reach, difference + reach)
-    error = float(apart.std(ddof=1))
+    error, freedom = _spread(one, other, 1.0, 1.0)
+    middle, reach = difference - (one.bias - other.bias), student_quantile(level, freedom) * error
+    interval = Interval(min(middle - reach, difference), max(middle + reach, difference))
+    a, b = one.logits, other.logits
+    error, freedom = _spread(one, other, a.slope, b.slope)
     if error == 0.0:
         return MetricDifference(difference, interval, 1.0 if difference == 0.0 else 0.0)
-    p_value = student_two_sided((one.logit - other.logit) / error, freedom)
-    return MetricDifference(difference, interval, p_value)
+    t = (a.value - a.bias - (b.value - b.bias)) / error
+    return MetricDifference(difference, interval, student_two_sided(t, freedom))
+
+
+def _spread(one: _Area, other: _Area, slope: float, other_slope: float) -> tuple[float, float]:
+    """Deviation, and its degrees of freedom, of the difference of areas times their slopes."""
+    moments = moments_of(
+        slope * one.of_id - other_slope * other.of_id,
+        slope * one.of_ood - other_slope * other.of_ood,
+    )
+    sizes = len(one.of_id), len(one.of_ood)
+    return math.sqrt(variance_of_moments(moments, *sizes)), degrees_of_freedom(moments, *sizes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,9 @@ from ood_toolkit.metrics.inputs import check_choice
 from ood_toolkit.metrics.intervals import (
     Interval,
     degrees_of_freedom,
-    logit_interval,
+    interval_of_logits,
     normal_quantile,
+    variance_of_moments,
 )
 from ood_toolkit.metrics.ranking import AUPR_ESTIMATORS, Ranking
 from ood_toolkit.metrics.student import student_quantile
@@ -32,7 +34,7 @@ __all__ = [
     "bootstrap_intervals_of",
     "bootstrap_states",
     "drawn_areas",
-    "joint_freedom",
+    "resampled_logits",
 ]
 
 Array = npt.NDArray[Any]
@@ -56,10 +58,12 @@ def bootstrap_intervals(
     """Intervals of AUROC and AUPR by a stratified bootstrap, and of the FPR by likelihood.
 
     ID and OOD rows are drawn with replacement from their own set.  The interval of an area is
-    one of Student's t on the logit scale, with the deviation that the resamples show there:
-    percentiles cover too seldom near 1, and so do normal quantiles where few rows decide the
-    area.  The interval of the FPR is that of `fpr_interval`, without resamples.  The scores are
-    never sorted again; the same seed gives the same intervals whatever the number of threads.
+    one of Student's t on the logit scale.  Its middle is the area less its bias, which the
+    resamples show: an AUPR of few rows is too large.  Its deviation is that of the rows'
+    influence on the area, the infinitesimal jackknife, since logits of resampled areas spread
+    too far near 1.  The interval of the FPR is that of `fpr_interval`, without resamples.  The
+    scores are never sorted again; the same seed gives the same intervals whatever the number
+    of threads.
 
     Parameters
     ----------
@@ -89,7 +93,8 @@ def bootstrap_intervals(
 
     References
     ----------
-    Efron, Annals of Statistics 1979; for the scale Boyd, Eng & Page, ECML PKDD 2013.
+    The bootstrap: Efron, Annals of Statistics 1979.  The infinitesimal jackknife: Jaeckel, Bell
+    Laboratories 1972.  The scale: Boyd, Eng & Page, ECML PKDD 2013.
 
     Examples
     --------
@@ -201,9 +206,34 @@ def drawn_areas(
     return values
 
 
-def joint_freedom(freedom: float, resamples: int) -> float:
-    """Degrees of freedom where a deviation is itself found from so many resamples."""
-    return 1.0 / (1.0 / freedom + 1.0 / (resamples - 1))
+class Logits(NamedTuple):
+    """An area on the logit scale.
+
+    Attributes
+    ----------
+    value : float
+    bias : float
+        By how much the mean of resamples lies above it.
+    slope : float
+        By how much the logit rises, a unit of area.
+    """
+
+    value: float
+    bias: float
+    slope: float
+
+
+def resampled_logits(area: float, drawn: Array, finest: int) -> Logits:
+    """An area in [0, 1] and (R,) of its resamples, where a row or pair counts 1 / `finest`.
+
+    Areas nearer to 0 or 1 than half of that are taken to lie there, so that logits are finite.
+    """
+    margin = 0.5 / finest
+    inside = np.clip(drawn, margin, 1.0 - margin)
+    own = min(max(area, margin), 1.0 - margin)
+    value = math.log(own / (1.0 - own))
+    bias = float(np.log(inside / (1.0 - inside)).mean()) - value
+    return Logits(value, bias, 1.0 / (own * (1.0 - own)))
 
 
 def _areas(
@@ -212,34 +242,26 @@ def _areas(
     """Intervals of the areas of a pair whose resamples had those of (R, 3)."""
     inside, outside = ranking.id_at_or_above, ranking.ood_at_or_above
     n, m = ranking.n_id, ranking.n_ood
+    by_lines = estimator == "trapezoid"
     intervals = {}
     for name in (name for name in AREAS if name in wanted):
-        # how sure a variance is hardly depends on the estimator
         if name == "auroc":
-            area, finest = ranking.auroc(), n * m
-            freedom = degrees_of_freedom(auroc_moments(inside, outside, area), n, m)
+            area, sizes, finest = ranking.auroc(), (n, m), n * m
+            moments = auroc_moments(inside, outside, area)
         elif name == "aupr_in":
-            area, finest = ranking.aupr_in(estimator), n
-            moments = precision_moments(inside, outside, False, ranking.aupr_in())
-            freedom = degrees_of_freedom(moments, n, m)
+            area, sizes, finest = ranking.aupr_in(estimator), (n, m), n
+            moments = precision_moments(inside, outside, False, by_lines, area)
         else:
-            area, finest = ranking.aupr_out(estimator), m
-            moments = precision_moments(outside, inside, True, ranking.aupr_out())
-            freedom = degrees_of_freedom(moments, m, n)
-        times = student_quantile(level, joint_freedom(freedom, len(drawn)))
-        intervals[name] = _on_logit_scale(area, drawn[:, AREAS.index(name)], times, 0.5 / finest)
+            area, sizes, finest = ranking.aupr_out(estimator), (m, n), m
+            moments = precision_moments(outside, inside, True, by_lines, area)
+        variance = variance_of_moments(moments, *sizes)
+        if area in (0.0, 1.0) or variance == 0.0:
+            intervals[name] = Interval(area, area)
+            continue
+        logits = resampled_logits(area, drawn[:, AREAS.index(name)], finest)
+        times = student_quantile(level, degrees_of_freedom(moments, *sizes))
+        low, high = interval_of_logits(
+            logits.value - logits.bias, times * math.sqrt(variance) * logits.slope
+        )
+        intervals[name] = Interval(min(low, area), max(high, area))
     return intervals
-
-
-def _on_logit_scale(area: float, drawn: Array, times: float, margin: float) -> Interval:
-    """Interval of an area in [0, 1] of so many deviations of its resampled logits.
-
-    Areas nearer to 0 or 1 than `margin`, half of what one pair or row counts, are taken to lie
-    there, so that their logits are finite.
-    """
-    if area in (0.0, 1.0) or drawn.min() == drawn.max():
-        return Interval(area, area)
-    inside = np.clip(drawn, margin, 1.0 - margin)
-    reach = times * float(np.log(inside / (1.0 - inside)).std(ddof=1))
-    low, high = logit_interval(min(max(area, margin), 1.0 - margin), reach)
-    return Interval(min(low, area), max(high, area))

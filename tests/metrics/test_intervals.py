@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from ood_toolkit import metrics
 from ood_toolkit.errors import InputError, ToolkitWarning, UnknownName
+from ood_toolkit.kernels.resampling import count_draws
 from ood_toolkit.metrics import FPR_RULES, Ranking
-from ood_toolkit.metrics.student import student_quantile
+from ood_toolkit.metrics.ranking_bootstrap import bootstrap_states, drawn_areas
+from ood_toolkit.metrics.student import student_quantile, student_two_sided
 from tests.metrics.score_strategies import compiled, scores
 from tests.reference import metrics_reference as slow
 
@@ -107,22 +109,21 @@ def test_paired_test_keeps_its_level():
     assert low <= alarms / runs <= high
 
 
-def test_bootstrap_equals_resampling_and_scoring_anew():
+def test_resampled_areas_are_those_of_resampling_and_scoring_anew():
     rng = np.random.default_rng(SEED)
     id_scores, ood_scores = np.round(rng.normal(1, 1, 400), 2), np.round(rng.normal(0, 1, 300), 2)
     runs = 4_000
-    found = metrics.bootstrap_intervals(Ranking.of(id_scores, ood_scores), resamples=runs)
+    (found,) = drawn_areas([Ranking.of(id_scores, ood_scores)], bootstrap_states(runs, 0), "step")
     anew = []
     for _ in range(runs):
         drawn = Ranking.of(rng.choice(id_scores, 400), rng.choice(ood_scores, 300))
         anew.append((drawn.auroc(), drawn.aupr_in(), drawn.aupr_out()))
     spread = np.std(anew, axis=0)
-    expected = np.percentile(anew, [2.5, 97.5], axis=0)
-    for k, metric in enumerate(("auroc", "aupr_in", "aupr_out")):
-        # A 2.5 % quantile of 4,000 normal draws has a standard error of 0.042 deviations; of
-        # the difference of two, 0.06.
-        slack = 4 * 0.06 * spread[k]
-        np.testing.assert_allclose(found[metric], expected[:, k], atol=slack)
+    # standard errors of 4,000 draws, in deviations, and of the difference of two such figures
+    for figure, error in ((np.mean, 0.016), (lambda x, axis: np.percentile(x, 2.5, axis), 0.042)):
+        apart = np.abs(figure(found, axis=0) - figure(anew, axis=0))
+        assert np.all(apart < 4 * math.sqrt(2) * error * spread)
+    assert np.std(found, axis=0) == pytest.approx(spread, rel=4 / math.sqrt(runs))
 
 
 def test_bootstrap_covers():
@@ -191,33 +192,45 @@ def test_bootstrap_refuses(arguments, error, match):
         metrics.bootstrap_intervals(Ranking.of(np.arange(50.0), [0.0, 1.5]), **arguments)
 
 
-def test_bootstrap_of_areas_is_students_t_on_the_logit_scale():
-    """With the deviation of logits of figures resampled and scored anew."""
-    rng = np.random.default_rng(SEED)
-    id_scores, ood_scores = rng.normal(1.5, 1, 120), rng.normal(0, 1, 90)
+@pytest.mark.parametrize("estimator", ["step", "trapezoid"])
+def test_bootstrap_of_areas_is_students_t_on_the_logit_scale(estimator):
+    """Less the bias of figures scored anew, with the deviation of influences by differences."""
+    rng, lines = np.random.default_rng(SEED), estimator == "trapezoid"
+    id_scores, ood_scores = np.round(rng.normal(1.5, 1, 60), 1), np.round(rng.normal(0, 1, 45), 1)
     ranking = Ranking.of(id_scores, ood_scores)
-    found = metrics.bootstrap_intervals(ranking, resamples=300, seed=4, level=0.9)
+    found = metrics.bootstrap_intervals(ranking, 300, seed=4, level=0.9, estimator=estimator)
     states = np.random.SeedSequence(4).generate_state(300, np.uint64)
     drawn = [ranking.resampled(int(state)) for state in states]
-    freedoms = {
-        "auroc": slow.delong_freedom(id_scores, ood_scores),
-        "aupr_in": slow.precision_freedom(id_scores, ood_scores),
-        "aupr_out": slow.precision_freedom(-ood_scores, -id_scores),
+    influences = {
+        "auroc": slow.placements(id_scores, ood_scores),
+        "aupr_in": slow.precision_influences(id_scores, ood_scores, lines=lines),
+        "aupr_out": slow.precision_influences(-ood_scores, -id_scores, lines=lines),
     }
-    for name, freedom in freedoms.items():
-        times = student_quantile(0.9, 1 / (1 / freedom + 1 / 299))
-        values = np.array([getattr(one, name)() for one in drawn])
-        area = getattr(ranking, name)()
-        logit = math.log(area / (1 - area))
-        reach = times * np.log(values / (1 - values)).std(ddof=1)
-        expected = [1 / (1 + math.exp(-(logit + side * reach))) for side in (-1, 1)]
-        assert found[name] == pytest.approx(expected, rel=1e-7)
+    for name, pulls in influences.items():
+        measure = operator.methodcaller(name, *([] if name == "auroc" else [estimator]))
+        area, values = measure(ranking), np.array([measure(one) for one in drawn])
+        middle = 2 * math.log(area / (1 - area)) - np.log(values / (1 - values)).mean()
+        reach = student_quantile(0.9, slow.freedom(*pulls)) * math.sqrt(slow.variance(*pulls))
+        reach /= area * (1 - area)
+        expected = [1 / (1 + math.exp(-(middle + side * reach))) for side in (-1, 1)]
+        assert found[name] == pytest.approx(expected, rel=1e-6)
     assert found["fpr"] == metrics.fpr_interval(ranking, 0.9)
 
 
 def test_areas_of_sets_that_do_not_overlap_are_points():
     found = metrics.bootstrap_intervals(Ranking.of(np.arange(2.0, 52.0), [0.0, 1.0]), 20)
     assert found["auroc"] == found["aupr_in"] == found["aupr_out"] == (1.0, 1.0)
+
+
+def drawn_rows(state, *sizes):
+    """Which rows of each set a state draws."""
+    found = []
+    with np.errstate(over="ignore"):  # 64-bit wrapping is meant
+        for size in sizes:
+            times = np.zeros(size, np.uint8)
+            state = np.uint64(count_draws(np.uint64(state), times))
+            found.append(np.repeat(np.arange(size), times))
+    return found
 
 
 def paired(noise, n=300, m=200):
@@ -228,7 +241,7 @@ def paired(noise, n=300, m=200):
 
 
 @pytest.mark.parametrize("metric", ["auroc", "aupr_in", "aupr_out"])
-def test_paired_bootstrap_equals_drawing_the_rows(metric):
+def test_paired_bootstrap_has_the_bias_and_deviation_of_drawing_the_rows(metric):
     methods, runs = paired(1.0), 3_000
     found = metrics.bootstrap_differences(methods, "a", metric, resamples=runs)["b"]
     rng = np.random.default_rng(1)
@@ -240,9 +253,46 @@ def test_paired_bootstrap_equals_drawing_the_rows(metric):
         anew.append(both[1] - both[0])
     own = [measure(Ranking.of(*pair)) for pair in methods.values()]
     assert found.difference == pytest.approx(own[1] - own[0], abs=1e-12)
-    spread = np.std(anew)
-    slack = 4 * 0.07 * spread
-    np.testing.assert_allclose(found.interval, np.percentile(anew, [2.5, 97.5]), atol=slack)
+    middle, reach = 2 * found.difference - np.mean(anew), 1.97 * np.std(anew)
+    # a mean of 3,000 draws has a standard error of 0.018 deviations, a deviation one of 0.013
+    slack = (4 * 0.018 * math.sqrt(2) + 4 * 0.013 * 1.97) * np.std(anew)
+    assert found.interval == pytest.approx((middle - reach, middle + reach), abs=slack)
+
+
+@pytest.mark.parametrize("estimator", ["step", "trapezoid"])
+@pytest.mark.parametrize("metric", ["auroc", "aupr_in", "aupr_out"])
+def test_paired_bootstrap_is_students_t_of_influences_by_differences(metric, estimator):
+    methods = {
+        name: [np.round(scores, 1) for scores in pair] for name, pair in paired(0.5, 40, 30).items()
+    }
+    found = metrics.bootstrap_differences(
+        methods, "a", metric, resamples=200, seed=3, level=0.9, estimator=estimator
+    )["b"]
+    measure = operator.methodcaller(metric, *([] if metric == "auroc" else [estimator]))
+    states = np.random.SeedSequence(3).generate_state(200, np.uint64)
+    draws = [drawn_rows(int(state), 40, 30) for state in states]
+    sides = []
+    for inside, outside in (methods["b"], methods["a"]):
+        area = measure(Ranking.of(inside, outside))
+        values = np.array([measure(Ranking.of(inside[i], outside[j])) for i, j in draws])
+        if metric == "auroc":
+            pulls = slow.placements(inside, outside)
+        elif metric == "aupr_in":
+            pulls = slow.precision_influences(inside, outside, lines=estimator == "trapezoid")
+        else:
+            pulls = slow.precision_influences(-outside, -inside, lines=estimator == "trapezoid")
+            pulls.reverse()
+        sides.append((area, values, [np.array(side) for side in pulls]))
+    (one, of_one, pulls), (other, of_other, other_pulls) = sides
+    apart = [a - b for a, b in zip(pulls, other_pulls, strict=True)]
+    middle = 2 * (one - other) - (of_one - of_other).mean()
+    reach = student_quantile(0.9, slow.freedom(*apart)) * math.sqrt(slow.variance(*apart))
+    assert found.interval == pytest.approx((middle - reach, middle + reach), rel=1e-6)
+    logits = [2 * math.log(a / (1 - a)) - np.log(v / (1 - v)).mean() for a, v, _ in sides]
+    slopes = [1 / (area * (1 - area)) for area, _, _ in sides]
+    apart = [slopes[0] * a - slopes[1] * b for a, b in zip(pulls, other_pulls, strict=True)]
+    t = (logits[0] - logits[1]) / math.sqrt(slow.variance(*apart))
+    assert found.p_value == pytest.approx(student_two_sided(t, slow.freedom(*apart)), rel=1e-5)
 
 
 def test_paired_bootstrap_of_a_method_with_itself():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 
 # --- ranking ---------------------------------------------------------------------------
 
@@ -140,27 +141,39 @@ def freedom(of_id, of_ood):
     return 2 * variance**2 / uncertainty if uncertainty > 1e-25 else math.inf
 
 
+def placements(id_scores, ood_scores):
+    return [
+        [auroc([s], ood_scores) for s in id_scores],
+        [auroc(id_scores, [s]) for s in ood_scores],
+    ]
+
+
 def delong_freedom(id_scores, ood_scores):
-    return freedom(
-        [auroc([s], ood_scores) for s in id_scores], [auroc(id_scores, [s]) for s in ood_scores]
-    )
+    return freedom(*placements(id_scores, ood_scores))
 
 
-def weighted_precision(positives, negatives, weights, other_weights):
-    """Average precision of weighted scores without ties, by the definition."""
-    area = 0.0
-    for s, w in zip(positives, weights, strict=True):
-        hits = sum(v for t, v in zip(positives, weights, strict=True) if t >= s)
-        false = sum(v for t, v in zip(negatives, other_weights, strict=True) if t >= s)
-        area += w * hits / (hits + false * len(negatives) / len(positives))
+def variance(of_id, of_ood):
+    """Of the sum of the means of two samples."""
+    return sum(statistics.variance(values) / len(values) for values in (of_id, of_ood))
+
+
+def weighted_precision(positives, negatives, weights, other_weights, *, lines):
+    """AUPR of weighted scores by the definition, in steps or under straight lines."""
+    area, recall, before = 0.0, 0.0, 1.0
+    for t in sorted({*positives, *negatives}, reverse=True):
+        hits = math.fsum(w for s, w in zip(positives, weights, strict=True) if s >= t)
+        false = math.fsum(w for s, w in zip(negatives, other_weights, strict=True) if s >= t)
+        precision = hits / (hits + false * len(negatives) / len(positives))
+        area += (hits - recall) * ((precision + before) / 2 if lines else precision)
+        recall, before = hits, precision
     return area
 
 
-def precision_freedom(positives, negatives, step=1e-4):
-    """With influence values by central differences: a row's weight up, the others' down."""
+def precision_influences(positives, negatives, *, lines=False, step=1e-4):
+    """By central differences: a row's weight up, the others' of its set down."""
     found = []
+    sizes = len(positives), len(negatives)
     for changed in (0, 1):
-        sizes = len(positives), len(negatives)
         values = []
         for row in range(sizes[changed]):
             areas = []
@@ -168,10 +181,10 @@ def precision_freedom(positives, negatives, step=1e-4):
                 weights = [[1 / n] * n for n in sizes]
                 weights[changed] = [w * (1 - sign * step) for w in weights[changed]]
                 weights[changed][row] += sign * step
-                areas.append(weighted_precision(positives, negatives, *weights))
+                areas.append(weighted_precision(positives, negatives, *weights, lines=lines))
             values.append((areas[0] - areas[1]) / (2 * step))
         found.append(values)
-    return freedom(*found)
+    return found
 
 
 def deviance(counts, expected):
