@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.corrections import adjusted
 from ood_toolkit.metrics import Interval, Placements, placements
 from ood_toolkit.metrics.influence import mean_powers
-from ood_toolkit.metrics.intervals import logit_interval, variance_of_variance
+from ood_toolkit.metrics.intervals import apart_interval, logit_interval, variance_of_variance
 from ood_toolkit.metrics.paired import two_sided
 from ood_toolkit.metrics.student import student_quantile
 from ood_toolkit.outputs import Array
@@ -40,18 +40,23 @@ class JointAurocs:
         Of the estimates, by DeLong's components.
     freedom : (K,) array of float64
         How sure each variance is, as degrees of freedom.
+    rows : int
+        Of the smallest set.
     """
 
     methods: tuple[str, ...]
     aurocs: Array
     covariance: Array
     freedom: Array
+    rows: int
 
     def interval(self, method: str, level: float = 0.95) -> Interval:
         """Confidence interval of one method's AUROC, on the logit scale."""
         k = self.methods.index(method)
         auroc, variance = float(self.aurocs[k]), float(self.covariance[k, k])
-        if variance <= 0.0 or auroc <= 0.0 or auroc >= 1.0:
+        if not 0.0 < auroc < 1.0:
+            return apart_interval(auroc, self.rows, level)
+        if variance <= 0.0:
             return Interval(auroc, auroc)
         times = student_quantile(level, float(self.freedom[k]))
         return logit_interval(auroc, times * math.sqrt(variance) / (auroc * (1.0 - auroc)))
@@ -209,35 +214,55 @@ def compare_methods(
     """
     methods = tuple(names)
     sums: dict[str, Array | float] = dict.fromkeys(groups, 0.0)
-    of_sets: dict[str, tuple[Array, Array]] = {}
+    of_sets: dict[str, _OfSet] = {}
     sets: dict[str, JointAurocs] = {}
     for key in dict.fromkeys(key for members in groups.values() for key in members):
         of_id, of_ood = _components([placements(id_scores(n), ood_scores(n, key)) for n in names])
-        of_sets[key] = _covariance_of_means(of_ood), _unsureness(of_ood)
-        sets[key] = _joint(methods, of_id, *of_sets[key])
+        of_sets[key] = _OfSet.of(of_ood)
+        sets[key] = _joint(methods, of_id, [of_sets[key]])
         for group, members in groups.items():
             if key in members:
                 sums[group] = sums[group] + of_id
-    of_groups = {}
-    for group, members in groups.items():
-        mean = np.asarray(sums[group]) / len(members)
-        covariance, unsureness = (
-            np.sum([of_sets[key][k] for key in members], axis=0) / len(members) ** power
-            for k, power in enumerate((2, 4))
+    of_groups = {
+        group: _joint(
+            methods, np.asarray(sums[group]) / len(members), [of_sets[key] for key in members]
         )
-        of_groups[group] = _joint(methods, mean, covariance, unsureness)
+        for group, members in groups.items()
+    }
     return Comparison(sets, of_groups)
 
 
-def _joint(
-    methods: tuple[str, ...], of_id: Array, covariance: Array, unsureness: Array
-) -> JointAurocs:
-    """Of (K, N) components of the ID rows, and what the other rows add to either figure."""
-    covariance = covariance + _covariance_of_means(of_id)
-    unsureness = unsureness + _unsureness(of_id)
+class _OfSet(NamedTuple):
+    """What the rows of an OOD set add to the variance of K AUROCs.
+
+    Attributes
+    ----------
+    covariance : (K, K) array of float64
+    unsureness : (K,) array of float64
+        Variance of the variances.
+    rows : int
+    """
+
+    covariance: Array
+    unsureness: Array
+    rows: int
+
+    @classmethod
+    def of(cls, components: Array) -> _OfSet:
+        covariance = _covariance_of_means(components)
+        return cls(covariance, _unsureness(components), components.shape[1])
+
+
+def _joint(methods: tuple[str, ...], of_id: Array, of_sets: Sequence[_OfSet]) -> JointAurocs:
+    """Mean AUROCs over sets, of (K, N) components of the ID rows, and what the sets add."""
+    count = len(of_sets)
+    covariance = _covariance_of_means(of_id) + sum(one.covariance for one in of_sets) / count**2
+    unsureness = _unsureness(of_id) + sum(one.unsureness for one in of_sets) / count**4
     sure = unsureness <= 0.0
     freedom = 2.0 * np.diag(covariance) ** 2 / np.where(sure, 1.0, unsureness)
-    return JointAurocs(methods, of_id.mean(axis=1), covariance, np.where(sure, np.inf, freedom))
+    rows = min(of_id.shape[1], *(one.rows for one in of_sets))
+    aurocs = of_id.mean(axis=1)
+    return JointAurocs(methods, aurocs, covariance, np.where(sure, np.inf, freedom), rows)
 
 
 def _components(found: Sequence[Placements]) -> tuple[Array, Array]:
@@ -294,4 +319,4 @@ def compare_scores(scores: Mapping[str, tuple[Any, Any]]) -> JointAurocs:
     ['clean']
     """
     of_id, of_ood = _components([placements(*pair) for pair in scores.values()])
-    return _joint(tuple(scores), of_id, _covariance_of_means(of_ood), _unsureness(of_ood))
+    return _joint(tuple(scores), of_id, [_OfSet.of(of_ood)])

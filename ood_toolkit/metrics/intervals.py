@@ -13,6 +13,7 @@ from ood_toolkit.metrics.student import student_quantile
 
 __all__ = [
     "Interval",
+    "apart_interval",
     "auroc_interval",
     "degrees_of_freedom",
     "delong_interval",
@@ -47,8 +48,8 @@ def auroc_interval(id_scores: Any, ood_scores: Any, level: float = 0.95) -> Inte
     Returns
     -------
     Interval
-        Within [0, 1]; the AUROC itself twice where the sets do not overlap, because then
-        the variance is 0; NaN, with a warning, where a set has fewer than two scores.
+        Within [0, 1]; where the sets do not overlap, so that the variance is 0, that of
+        `apart_interval`; NaN, with a warning, where a set has fewer than two scores.
 
     Raises
     ------
@@ -105,11 +106,45 @@ def delong_interval(ranking: Ranking, level: float = 0.95) -> Interval:
     if math.isnan(variance):
         return Interval(math.nan, math.nan)
     auroc = ranking.auroc()
-    if variance == 0.0 or auroc in (0.0, 1.0):
+    if auroc in (0.0, 1.0):
+        return apart_interval(auroc, min(ranking.n_id, ranking.n_ood), level)
+    if variance == 0.0:
         return Interval(auroc, auroc)
     moments = auroc_moments(ranking.id_at_or_above, ranking.ood_at_or_above, auroc)
     times = student_quantile(level, degrees_of_freedom(moments, ranking.n_id, ranking.n_ood))
     return logit_interval(auroc, times * math.sqrt(variance) / (auroc * (1.0 - auroc)))
+
+
+def apart_interval(auroc: float, rows: int, level: float = 0.95) -> Interval:
+    """Confidence interval of the AUROC of sets that do not overlap.
+
+    Of two such sets, as many disjoint pairs as the smaller has rows are all in the same order,
+    whose probability is at most the AUROC to that power, and is that power where a share of the
+    smaller set lies on the wrong side of the other.
+
+    Parameters
+    ----------
+    auroc : float
+        0 or 1.
+    rows : int
+        Of the smaller set.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    Interval
+        From the AUROC to the last one that such sets have with a probability of
+        (1 - level) / 2.
+
+    Examples
+    --------
+    >>> low, high = apart_interval(1.0, 100)
+    >>> round(low, 4), high
+    (0.9638, 1.0)
+    """
+    least = (0.5 * (1.0 - level)) ** (1.0 / rows)
+    return Interval(least, 1.0) if auroc == 1.0 else Interval(0.0, 1.0 - least)
 
 
 def logit_interval(area: float, reach: float) -> Interval:

@@ -19,6 +19,7 @@ from ood_toolkit.metrics.fpr_interval import fpr_interval
 from ood_toolkit.metrics.inputs import check_choice
 from ood_toolkit.metrics.intervals import (
     Interval,
+    apart_interval,
     degrees_of_freedom,
     interval_of_logits,
     normal_quantile,
@@ -255,7 +256,11 @@ def _areas(
             area, sizes, finest = ranking.aupr_out(estimator), (m, n), m
             moments = precision_moments(outside, inside, True, by_lines, area)
         variance = variance_of_moments(moments, *sizes)
-        if area in (0.0, 1.0) or variance == 0.0:
+        if area in (0.0, 1.0):
+            found = apart_interval(area, min(sizes), level)
+            intervals[name] = found if name == "auroc" else _apart_precision(*sizes, level)
+            continue
+        if variance == 0.0:
             intervals[name] = Interval(area, area)
             continue
         logits = resampled_logits(area, drawn[:, AREAS.index(name)], finest)
@@ -265,3 +270,18 @@ def _areas(
         )
         intervals[name] = Interval(min(low, area), max(high, area))
     return intervals
+
+
+def _apart_precision(hits: int, misses: int, level: float) -> Interval:
+    """Interval of an AUPR of 1, of so many positives and negatives.
+
+    Its lower end is the less of two areas: that with a share of the negatives above all
+    positives, and that with a share of the positives below all negatives.
+    """
+    missed = 0.5 * (1.0 - level)
+    ratio = misses / hits
+    above = ratio * (1.0 - missed ** (1.0 / misses))
+    below = 1.0 - missed ** (1.0 / hits)
+    with_above = 1.0 - above * math.log((1.0 + above) / above)
+    with_below = 1.0 - ratio * math.log((1.0 + ratio) / (1.0 + ratio - below))
+    return Interval(min(with_above, with_below), 1.0)

@@ -33,7 +33,12 @@ def test_delong_interval_is_one_of_students_t_on_the_logit_scale(pair):
         return
     low, high = metrics.auroc_interval(*pair, level=0.9)
     auroc, variance = slow.auroc(*pair), slow.delong_variance(*pair)
-    if auroc in (0.0, 1.0) or variance < 1e-20:
+    if auroc in (0.0, 1.0):
+        reach = 1 - 0.05 ** (1 / min(map(len, pair)))
+        ends = (0.0, reach) if auroc == 0.0 else (1 - reach, 1.0)
+        assert (low, high) == pytest.approx(ends)
+        return
+    if variance < 1e-20:
         assert low == pytest.approx(auroc) == high
         return
     times = student_quantile(0.9, slow.delong_freedom(*pair))
@@ -217,9 +222,43 @@ def test_bootstrap_of_areas_is_students_t_on_the_logit_scale(estimator):
     assert found["fpr"] == metrics.fpr_interval(ranking, 0.9)
 
 
-def test_areas_of_sets_that_do_not_overlap_are_points():
+def wrong_share(rows):
+    """A share of rows on the wrong side that a sample misses with probability 2.5 %."""
+    return 1 - 0.025 ** (1 / rows)
+
+
+def test_areas_of_sets_that_do_not_overlap_go_down_to_what_such_sets_can_miss():
     found = metrics.bootstrap_intervals(Ranking.of(np.arange(2.0, 52.0), [0.0, 1.0]), 20)
-    assert found["auroc"] == found["aupr_in"] == found["aupr_out"] == (1.0, 1.0)
+    assert found["auroc"] == pytest.approx((1 - wrong_share(2), 1.0))
+    # the curve's precision at every recall, by a sum: one share of either set on the wrong side
+    recall = (np.arange(100_000) + 0.5) / 100_000
+    for name, hits, misses in (("aupr_in", 50, 2), ("aupr_out", 2, 50)):
+        called = {
+            "above": misses * wrong_share(misses),
+            "below": misses * (recall > 1 - wrong_share(hits)),
+        }
+        least = min(np.mean(hits * recall / (hits * recall + f)) for f in called.values())
+        assert found[name] == pytest.approx((least, 1.0), abs=1e-5)
+    reversed_sets = Ranking.of(np.arange(2.0), np.arange(2.0, 52.0))
+    assert metrics.delong_interval(reversed_sets) == pytest.approx((0.0, wrong_share(2)))
+
+
+@pytest.mark.parametrize("wrong", ["id", "ood"])
+def test_the_interval_of_sets_that_do_not_overlap_seldom_lies_above_the_truth(wrong):
+    """With a share on the wrong side just above what a sample misses so often: the worst case."""
+    rng, runs, apart, rows = np.random.default_rng(SEED), 2_000, 0, 30
+    share = 1.02 * wrong_share(rows)
+    for _ in range(runs):
+        inside, outside = rng.uniform(1, 2, rows), rng.uniform(0, 1, rows)
+        strays = rng.random(rows) < share
+        if wrong == "id":
+            inside[strays] = -1.0
+        else:
+            outside[strays] = 3.0
+        if not strays.any():
+            apart += metrics.auroc_interval(inside, outside).low > 1 - share
+    low, high = band(0.025, runs)
+    assert low / 1.5 < apart / runs <= high
 
 
 def drawn_rows(state, *sizes):
