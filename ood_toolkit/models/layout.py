@@ -60,19 +60,9 @@ class Layout:
             return inputs
         shape = inputs.shape[1:]
         if shape not in self._taken:
-            self._taken[shape] = self._is_harmless(inputs[:_ROWS].detach())
+            images = inputs[:_ROWS].detach()
+            self._taken[shape] = not _objection(self._logits, images, channels_last(images))
         return channels_last(inputs) if self._taken[shape] else inputs
-
-    def _is_harmless(self, images: Tensor) -> bool:
-        import torch
-
-        expected = self._logits(images)
-        try:
-            found = self._logits(channels_last(images))
-        except RuntimeError:  # the model asks for the other layout
-            return False
-        scale = float(expected.abs().max()) or 1.0
-        return bool(torch.allclose(found, expected, rtol=0.0, atol=_SAME * scale))
 
 
 def _are_images(inputs: Any) -> bool:
@@ -111,34 +101,35 @@ def laying_out(network: Network, run: Callable[[Any], Pass]) -> Callable[[Any], 
         changed = tree_map(laid, inputs)
         asked = tuple(shapes)
         if asked and asked not in taken and row_count(inputs):
-            if isinstance(inputs, torch.Tensor):
-                _require_same(network, inputs[:_ROWS], changed[:_ROWS])
-            else:
-                _require_same(network, inputs, changed)
+            few = slice(_ROWS)
+            one = isinstance(inputs, torch.Tensor)
+            pair = (inputs[few], changed[few]) if one else (inputs, changed)
+            objection = _objection(network.logits, *pair)
+            if objection:
+                raise InputError(f"the model {objection}; leave channels_last out")
             taken.add(asked)
         return run(changed)
 
     return laid_out
 
 
-def _require_same(network: Network, plain: Any, laid: Any) -> None:
+def _objection(logits: Callable[[Any], Tensor], plain: Any, laid: Any) -> str:
+    """What a model does otherwise with inputs laid out channels last; empty where nothing."""
     import torch
 
-    expected = network.logits(plain)
+    expected = logits(plain)
     try:
-        found = network.logits(laid)
+        found = logits(laid)
     except RuntimeError as reason:
-        raise InputError(
-            f"the model does not run on channels-last inputs ({' '.join(str(reason).split())}); "
-            "leave channels_last out"
-        ) from reason
+        return f"does not run on channels-last inputs ({' '.join(str(reason).split())})"
     scale = float(expected[expected.isfinite()].abs().amax()) if expected.isfinite().any() else 1.0
     allowed = _tolerance(expected, plain) * (scale or 1.0)
-    if not torch.allclose(found, expected, rtol=0.0, atol=allowed, equal_nan=True):
-        raise InputError(
-            "the model gives other logits for the same inputs channels last: a layer of it reads "
-            "memory as it lies; leave channels_last out"
-        )
+    if torch.allclose(found, expected, rtol=0.0, atol=allowed, equal_nan=True):
+        return ""
+    return (
+        "gives other logits for the same inputs channels last: a layer of it reads memory as it "
+        "lies"
+    )
 
 
 def _tolerance(logits: Tensor, inputs: Any) -> float:
