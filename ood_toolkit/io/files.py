@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_toolkit.errors import DataError
-from ood_toolkit.io.gate import refusing
+from ood_toolkit.io.gate import no_such_file, refusing
 from ood_toolkit.io.shards import parts_of
 
 __all__ = ["file_digest", "file_stamp", "refuse_same_file"]
@@ -86,7 +86,7 @@ def file_digest(path: str | Path) -> str:
     with refusing(name):
         if not all(os.path.isfile(file) for file in files):
             if name != "-" and not all(os.path.exists(file) for file in files):
-                raise DataError(name, "", "no such file")
+                raise DataError(name, "", no_such_file(name))
             return ""
         if files == [name]:
             return _digest(name)

@@ -22,6 +22,7 @@ __all__ = [
     "check_expansion",
     "check_names",
     "default_memory",
+    "no_such_file",
     "one_line",
     "readable_file",
     "refusing",
@@ -123,11 +124,25 @@ def _kind(mode: int) -> str:
     return "a device or a socket"
 
 
+def no_such_file(path: str) -> str:
+    """What is said of a path where nothing lies.
+
+    Examples
+    --------
+    >>> no_such_file("missing/outputs.npz")
+    'no such file'
+    """
+    if os.path.islink(path):
+        return "is a link to a file that does not exist"
+    if "://" in path:
+        return "no such file; only `score` reads URLs: copy it to this machine first"
+    return "no such file"
+
+
 def _cannot_open(path: str, reason: Exception) -> str:
     number = getattr(reason, "errno", None)
     if number == errno.ENOENT:
-        broken = os.path.islink(path)
-        return "is a link to a file that does not exist" if broken else "no such file"
+        return no_such_file(path)
     if number == errno.ELOOP:
         return "symbolic links form a loop"
     if number in (errno.EACCES, errno.EPERM):

@@ -183,3 +183,11 @@ def test_the_table_of_methods_names_each() -> None:
 
 def test_shell_completion_knows_every_method() -> None:
     assert tuple(method.name for method in ood.methods()) == METHOD_NAMES
+
+
+def test_of_a_url_it_says_which_command_reads_one() -> None:
+    run = tool("info", "https://example.org/outputs.npz")
+    assert run.status == 3
+    assert run.error.endswith(
+        "no such file; only `score` reads URLs: copy it to this machine first"
+    )
