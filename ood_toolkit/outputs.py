@@ -35,7 +35,10 @@ def _floats(name: str, values: Any, shape: str) -> Array:
         )
     if array.ndim != len(shape.split(", ")):
         raise InputError(f"{name} must be ({shape}), got shape {array.shape}")
-    return array  # type: ignore[no-any-return]
+    if array.dtype.isnative:
+        return array  # type: ignore[no-any-return]
+    # a swapped float64 is not equal to np.float64: what asks for the width would take it for less
+    return array.astype(array.dtype.newbyteorder("="))  # type: ignore[no-any-return]
 
 
 def _integers(name: str, values: Any) -> Array:
@@ -99,7 +102,8 @@ class Head:
                 f"features have {features.shape[1]} columns but head_weight has "
                 f"{self.weight.shape[1]}"
             )
-        wide = np.float64 if np.float64 in (features.dtype, self.weight.dtype) else np.float32
+        operands = (features.dtype, self.weight.dtype, self.bias.dtype)
+        wide = np.float64 if np.float64 in operands else np.float32
         if (rows := as_streamed(features)) is not None:
             made: Any = MappedRows(
                 rows, self.logits, (len(rows), len(self.weight)), np.dtype(wide), CHUNK
@@ -191,6 +195,11 @@ class Outputs:
         self._check_rows()
         self._check_classes()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickles and copies, which read-only mappings have none of."""
+        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _made_of, (type(self), state | {"layers": dict(self.layers)})
+
     def _check_rows(self) -> None:
         arrays = self._row_arrays()
         if len(arrays) < 2 and self.members is None:
@@ -274,6 +283,10 @@ class Outputs:
         if self.members is not None:
             changed["members"] = _some(self.members, index, axis=1)
         return replace(self, **changed)
+
+
+def _made_of(kind: type[Outputs], parts: dict[str, Any]) -> Outputs:
+    return kind(**parts)
 
 
 def _some(array: Any, index: slice | Array, axis: int = 0) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from ood_toolkit.detectors.catalogue import make_detector
 from ood_toolkit.errors import DataError, InputError, MissingDependency
 from ood_toolkit.kernels.products import CHUNK
 from ood_toolkit.outputs import Head, Outputs
@@ -102,7 +104,7 @@ def test_a_head_without_bias_has_zeros() -> None:
     assert head.bias.tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, ">f4"])
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
 def test_the_four_float_types_are_kept_as_they_are(dtype: Any) -> None:
     logits = Z.astype(dtype)
     assert Outputs(logits=logits).logits is logits
@@ -247,3 +249,48 @@ def test_errors_survive_the_way_between_processes() -> None:
         "reading x needs zarr: pip install 'ood_toolkit[zarr]'"
     )
     assert str(DataError("f.npz", "", "is odd")) == "f.npz: is odd"
+
+
+def sent(x: Outputs) -> Any:
+    return pickle.loads(pickle.dumps(x))  # noqa: S301 - its own
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, sent])
+def test_a_record_can_be_copied_and_sent_to_another_process(copied: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = Outputs(
+        features=rng.normal(size=(3, 4)),
+        layers={"block": rng.normal(size=(3, 2))},
+        labels=[0, 1, -1],
+        head=HEAD,
+        source="here",
+    )
+    found = copied(x)
+    for name in ("logits", "features", "labels"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(x, name))
+    np.testing.assert_array_equal(found.layers["block"], x.layers["block"])
+    np.testing.assert_array_equal(found.head.weight, HEAD.weight)
+    assert found.source == "here"
+    with pytest.raises(TypeError):
+        found.layers["other"] = found.features
+
+
+@pytest.mark.parametrize("name", ["energy", "ash_s", "react", "knn", "relation", "kde", "scale"])
+def test_numbers_in_swapped_byte_order_score_alike(name: str) -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 4)) ** 2, rng.integers(0, 2, 60)
+    found = []
+    for order in "<>":
+        head = Head(HEAD.weight.astype(f"{order}f8"), HEAD.bias.astype(f"{order}f8"))
+        x = Outputs(features=features.astype(f"{order}f8"), labels=labels, head=head)
+        assert x.features is not None
+        assert x.features.dtype == np.float64 == head.weight.dtype
+        found.append(make_detector(name).fit(x).score(x))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_wide_bias_makes_wide_logits() -> None:
+    head = Head(np.eye(2, dtype="f4"), np.array([1 / 3, 0.0]))
+    logits = head.logits(np.zeros((1, 2), "f4"))
+    assert logits.dtype == np.float64
+    assert logits[0, 0] == 1 / 3
