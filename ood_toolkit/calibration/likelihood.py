@@ -24,6 +24,7 @@ __all__ = [
     "softmax_loss",
 ]
 
+_LEAST_BEND = 1e-13
 LEAST_LOG = float(np.log(1e-300))
 """Where logarithms of probabilities are cut off before they are fitted on."""
 SETTLED = 1e-4
@@ -187,12 +188,19 @@ def _trust_region(
 ) -> Array:
     import scipy.optimize
 
+    def bent(theta: Array) -> Array:
+        """No number without any curvature, as where all rows are sure: scipy divides by it."""
+        second = curvature(theta)
+        diagonal = np.diagonal(second)
+        second[np.diag_indices_from(second)] = np.fmax(diagonal, _LEAST_BEND * diagonal.max())
+        return second
+
     minimize: Any = scipy.optimize.minimize
     found = minimize(
         objective,
         start,
         jac=True,
-        hess=curvature,
+        hess=bent,
         method="trust-exact",
         options={"gtol": tolerance, "initial_trust_radius": 1.0, "max_trust_radius": 1e6},
     )
