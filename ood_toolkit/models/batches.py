@@ -67,15 +67,20 @@ def _is_record(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Inputs as a tensor or a new dict; arrays become tensors."""
+    """Inputs as a tensor or a new dict; arrays of numbers become tensors wherever they are."""
     import torch
 
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
+        if value.dtype.kind not in "fiub":
+            return value
+        native = value.astype(value.dtype.newbyteorder("="), copy=False)
+        return torch.from_numpy(np.ascontiguousarray(native))
     if isinstance(value, Mapping):
-        return {str(key): part for key, part in value.items()}
+        return {str(key): _plain(part) for key, part in value.items()}
     if _is_record(value):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if type(value) in (tuple, list):
+        return type(value)(map(_plain, value))
     return value
 
 
@@ -138,13 +143,17 @@ def logits_of(answer: Any) -> Tensor:
 
 
 def iterate(data: Any, batch_size: int) -> Iterator[Any]:
-    """Batches of a loader; a tensor or array of inputs is cut into them."""
+    """Batches of a loader; a tensor or array of inputs, or a pair of these and labels, is cut."""
     import torch
 
     if isinstance(data, torch.Tensor | np.ndarray):
         whole = _plain(data)
         for start in range(0, len(whole), batch_size):
             yield whole[start : start + batch_size]
+    elif _is_labelled(data):
+        inputs, labels = map(_plain, data)
+        for start in range(0, len(inputs), batch_size):
+            yield inputs[start : start + batch_size], labels[start : start + batch_size]
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
         yield from data
     else:
@@ -152,3 +161,15 @@ def iterate(data: Any, batch_size: int) -> Iterator[Any]:
             f"expected a loader (an iterable of batches) or a tensor of inputs, got a "
             f"{type(data).__name__}"
         )
+
+
+def _is_labelled(data: Any) -> bool:
+    """Whether it is inputs and their class numbers, and not two batches."""
+    import torch
+
+    if not isinstance(data, tuple) or len(data) != 2:
+        return False
+    if not all(isinstance(part, torch.Tensor | np.ndarray) and part.ndim for part in data):
+        return False
+    inputs, labels = data
+    return inputs.ndim > 1 and labels.ndim == 1 and len(inputs) == len(labels)

@@ -74,7 +74,7 @@ class WrappedClassifier(SeveralAnswers):
 
         Parameters
         ----------
-        loader : iterable of batches, or a tensor of inputs
+        loader : iterable of batches, a tensor of inputs, or a pair of these and labels
             Its length need not be known.
         to : str or Path, optional
             Stream to this file instead of memory: `.safetensors` or `.zarr`; any other format

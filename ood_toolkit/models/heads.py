@@ -106,7 +106,7 @@ def check_head(features: Tensor, layer: Any, logits: Tensor) -> str:
     """Why `layer` applied to the features does not give the logits; empty where it does.
 
     The allowed difference is 1e-5 of the largest logit, or what the rounding of the type
-    that the logits were computed in explains.
+    that the logits were computed in explains.  Logits of -inf, of masked classes, are left out.
     """
     import torch
 
@@ -120,15 +120,16 @@ def check_head(features: Tensor, layer: Any, logits: Tensor) -> str:
     product = features.double().cpu() @ weight.double().cpu().T
     if bias is not None:
         product = product + bias.double().cpu()
-    difference = (
-        (product - logits.double().cpu()).abs().max() if logits.numel() else torch.zeros(())
-    )
-    scale = max(1.0, float(logits.abs().max())) if logits.numel() else 1.0
+    given = logits.double().cpu()
+    live = given != -torch.inf
+    if not bool(live.any()):
+        return "every logit is -inf"
+    difference = float((product - given)[live].abs().max())
+    scale = max(1.0, float(given[live].abs().max()))
     coarsest = max(torch.finfo(t.dtype).eps for t in (features, logits, weight))
-    allowed = scale * max(_TOLERANCE, _ROUNDING * coarsest)
-    if float(difference) <= allowed:
+    if difference <= scale * max(_TOLERANCE, _ROUNDING * coarsest) < torch.inf:
         return ""
-    return f"features @ W.T + b differs from the logits by up to {float(difference):.3g}"
+    return f"features @ W.T + b differs from the logits by up to {difference:.3g}"
 
 
 def head_error(name: str, reason: str, logits: Tensor) -> InputError:

@@ -22,7 +22,12 @@ from ood_toolkit.models.heads import (
     linear_layers,
     unwrapped,
 )
-from ood_toolkit.models.state import evaluating, random_state_kept, without_gradients
+from ood_toolkit.models.state import (
+    evaluating,
+    one_thread_at_a_time,
+    random_state_kept,
+    without_gradients,
+)
 from ood_toolkit.models.torch_library import device_of, load_torch, to_array, tree_map
 from ood_toolkit.outputs import Head
 
@@ -138,6 +143,8 @@ class Network:
     ) -> Iterator[Callable[[Any], Pass]]:
         """Yields the function that runs a batch's inputs; the model is left as it was found.
 
+        Other threads wait for the model until then.
+
         Parameters
         ----------
         active : callable, optional
@@ -147,6 +154,7 @@ class Network:
         """
         load_torch("running a model")
         with ExitStack() as stack:
+            stack.enter_context(one_thread_at_a_time(self.inner))
             stack.enter_context(random_state_kept())
             stack.enter_context(evaluating(self.inner, active))
             if not gradients:
@@ -157,8 +165,10 @@ class Network:
             capture: list[Capture] = []
 
             def run(inputs: Any) -> Pass:
+                if not capture and not self.settle(inputs):
+                    with self._capture() as of_no_rows:
+                        return self._by_hooks(of_no_rows, inputs)
                 if not capture:
-                    self.settle(inputs)
                     capture.append(stack.enter_context(self._capture()))
                 return self._by_hooks(capture[0], inputs)
 
@@ -166,7 +176,12 @@ class Network:
 
     def logits(self, inputs: Any) -> Tensor:
         """Logits of one batch alone, without hooks; the model is left as it was found."""
-        with random_state_kept(of_numpy=False), evaluating(self.inner), without_gradients():
+        with (
+            one_thread_at_a_time(self.inner),
+            random_state_kept(of_numpy=False),
+            evaluating(self.inner),
+            without_gradients(),
+        ):
             if self.features_fn is not None:
                 return self.features_fn(self.inner, self.moved(inputs))[0]
             return logits_of(call_model(self.inner, self.moved(inputs)))
@@ -207,8 +222,13 @@ class Network:
         layers = {name: caught[f"layer {name}"] for name in self.layers}
         return Pass(logits, features, layers)
 
-    def settle(self, inputs: Any) -> None:
+    def settle(self, inputs: Any) -> bool:
         """Check on a batch that the head makes the logits; a wrong guess is replaced.
+
+        Returns
+        -------
+        bool
+            Whether that is known now: a batch without rows says nothing.
 
         Raises
         ------
@@ -217,10 +237,10 @@ class Network:
         """
         layer = self._head_parts()
         if layer is None:
-            return
+            return True
         weight = layer.weight
         if self._verified is not None and self._verified == (id(weight), _version(weight)):
-            return
+            return True
         searching = not self.head_is_given and self.given_head is None
         with without_gradients():
             if self.features_fn is not None:
@@ -229,6 +249,8 @@ class Network:
                 searching = False
             else:
                 reason, logits = self._judged(inputs, layer)
+            if not len(logits):
+                return False
             if reason and searching and self.features_from is None:
                 name = self._searched(inputs)
                 if name:
@@ -237,6 +259,7 @@ class Network:
                 raise head_error(self.head_name or "given", reason, logits)
         weight = self._head_parts().weight
         self._verified = (id(weight), _version(weight))
+        return True
 
     def _head_parts(self) -> Any:
         """Something with the head's `weight` and `bias` tensors; None where it is not known."""

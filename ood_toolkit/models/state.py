@@ -1,9 +1,12 @@
-"""A model and the random generators, left exactly as they were found."""
+"""A model and the random generators, left exactly as they were found, by one thread at a time."""
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,36 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["evaluating", "random_state_kept", "with_gradients", "without_gradients"]
+__all__ = [
+    "evaluating",
+    "one_thread_at_a_time",
+    "random_state_kept",
+    "with_gradients",
+    "without_gradients",
+]
+
+_USED: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_LOOKUP = threading.Lock()
+
+
+def one_thread_at_a_time(model: nn.Module) -> AbstractContextManager[Any]:
+    """Holds the model for this thread: its modes and hooks are not another's to change.
+
+    Of one model all who wrap it share the same lock; the thread that holds it may ask again.
+    """
+    with _LOOKUP:
+        return _USED.setdefault(model, threading.RLock())
+
+
+def _forget() -> None:
+    """A fork copies locks that other threads hold, and none of the threads."""
+    global _LOOKUP
+    _LOOKUP = threading.Lock()
+    _USED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager

@@ -53,8 +53,13 @@ def collect(
         first = next(batches, None)
         if first is None:
             raise InputError("the loader gave no batch; a record needs at least one row")
-        whole = chain([first], batches)
-        network.settle(split_batch(first, network.unpack)[0])
+        filled = [first]  # the head is judged by the first batch that has rows
+        while not network.settle(split_batch(filled[-1], network.unpack)[0]):
+            following = next(batches, None)
+            if following is None:
+                break
+            filled.append(following)
+        whole = chain(filled, batches)
         sink = make_sink(to, shard_rows, lambda: _made_of(network, first, keep, dtype, how))
         try:
             constants = _constants(network, keep, element)
