@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -35,10 +36,9 @@ def _floats(name: str, values: Any, shape: str) -> Array:
         )
     if array.ndim != len(shape.split(", ")):
         raise InputError(f"{name} must be ({shape}), got shape {array.shape}")
-    if array.dtype.isnative:
-        return array  # type: ignore[no-any-return]
     # a swapped float64 is not equal to np.float64: what asks for the width would take it for less
-    return array.astype(array.dtype.newbyteorder("="))  # type: ignore[no-any-return]
+    kept = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return kept  # type: ignore[no-any-return]
 
 
 def _integers(name: str, values: Any) -> Array:
@@ -196,9 +196,9 @@ class Outputs:
         self._check_classes()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickles and copies, which read-only mappings have none of."""
-        state = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _made_of, (type(self), state | {"layers": dict(self.layers)})
+        """For pickles and copies: a read-only mapping has none."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return partial(type(self), **parts | {"layers": dict(self.layers)}), ()
 
     def _check_rows(self) -> None:
         arrays = self._row_arrays()
@@ -283,10 +283,6 @@ class Outputs:
         if self.members is not None:
             changed["members"] = _some(self.members, index, axis=1)
         return replace(self, **changed)
-
-
-def _made_of(kind: type[Outputs], parts: dict[str, Any]) -> Outputs:
-    return kind(**parts)
 
 
 def _some(array: Any, index: slice | Array, axis: int = 0) -> Any:

@@ -1,12 +1,13 @@
 """Evaluation of detectors and of the classifier's own errors."""
 
 from .cache import Cache, NoCache
-from .comparison import Comparison, JointAurocs, compare_methods, compare_scores
+from .comparison import Comparison, compare_methods, compare_scores
 from .corrections import benjamini_hochberg, holm
 from .error_detection import evaluate_errors
 from .far_field import FarField, along_ray, far_field
 from .fragility import Fragility, fragility, temperature_drift
 from .harness import Harness
+from .joint_aurocs import JointAurocs
 from .kept_scores import KeptScores
 from .manifest import Input, run_record
 from .method_ranks import MethodRanks, critical_difference, rank_methods

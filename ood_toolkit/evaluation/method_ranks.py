@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.errors import InputError
-from ood_toolkit.evaluation.comparison import tie_runs
 from ood_toolkit.evaluation.corrections import holm
+from ood_toolkit.evaluation.joint_aurocs import tie_runs
 from ood_toolkit.outputs import Array
 
 __all__ = ["RANK_TESTS", "MethodRanks", "critical_difference", "rank_methods"]

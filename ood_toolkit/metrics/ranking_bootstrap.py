@@ -31,6 +31,7 @@ from ood_toolkit.metrics.student import student_quantile
 __all__ = [
     "AREAS",
     "METRICS",
+    "Logits",
     "bootstrap_intervals",
     "bootstrap_intervals_of",
     "bootstrap_states",

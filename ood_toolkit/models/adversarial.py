@@ -13,7 +13,7 @@ from ood_toolkit.metrics import auroc
 from ood_toolkit.models.attacks import Attack
 from ood_toolkit.models.batches import call_model, iterate, logits_of, split_batch
 from ood_toolkit.models.classifier import WrappedClassifier
-from ood_toolkit.models.state import evaluating, random_state_kept, with_gradients
+from ood_toolkit.models.state import left_as_found, with_gradients
 from ood_toolkit.outputs import Outputs
 from ood_toolkit.protocols import Scorer
 
@@ -88,7 +88,7 @@ def adversarial_inputs(
         return logits_of(call_model(network.inner, inputs))
 
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with random_state_kept(), evaluating(network.inner), with_gradients():
+    with left_as_found(network.inner), with_gradients():
         for batch in iterate(data, _BATCH):
             inputs, labels = split_batch(batch, network.unpack)
             if labels is None:

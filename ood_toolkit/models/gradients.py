@@ -9,7 +9,7 @@ import numpy as np
 from ood_toolkit.errors import InputError, UnknownName
 from ood_toolkit.models.batches import iterate, logits_of, split_batch
 from ood_toolkit.models.network import Network
-from ood_toolkit.models.state import evaluating, random_state_kept, with_gradients
+from ood_toolkit.models.state import left_as_found, with_gradients
 from ood_toolkit.models.torch_library import to_array
 from ood_toolkit.outputs import Array
 
@@ -70,7 +70,7 @@ def gradient_norms(network: Network, data: Any, parameter: str | None = None) ->
 
     each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0), randomness="error")
     norms: list[Array] = []
-    with random_state_kept(), evaluating(model), with_gradients():
+    with left_as_found(model), with_gradients():
         for batch in iterate(data, _BATCH):
             inputs, _ = split_batch(batch, network.unpack)
             try:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ood_toolkit.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from ood_toolkit.outputs import Head
 
 __all__ = [
     "check_head",
@@ -17,7 +22,9 @@ __all__ = [
     "head_error",
     "is_compiled_script",
     "linear_layers",
+    "tensors_of",
     "unwrapped",
+    "version_of",
 ]
 
 _LISTED = 12
@@ -143,3 +150,16 @@ def head_error(name: str, reason: str, logits: Tensor) -> InputError:
     if bool((rows >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all()):
         advice = "the model returns probabilities: wrap the part before its softmax"
     return InputError(f"head {name!r}: {reason}; {advice}")
+
+
+def tensors_of(head: Head) -> Any:
+    """The head's arrays as a layer has them."""
+    import torch
+
+    weight, bias = (np.asarray(a, dtype=np.float64) for a in (head.weight, head.bias))
+    return SimpleNamespace(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))
+
+
+def version_of(tensor: Any) -> int:
+    """Counts changes in place; parameters made in inference mode keep no count."""
+    return -1 if tensor is None or tensor.is_inference() else int(tensor._version)

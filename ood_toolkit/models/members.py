@@ -13,7 +13,7 @@ from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.io import load, save_outputs
 from ood_toolkit.models.batches import call_model, iterate, logits_of, split_batch
 from ood_toolkit.models.network import Network
-from ood_toolkit.models.state import evaluating, random_state_kept, without_gradients
+from ood_toolkit.models.state import left_as_found, without_gradients
 from ood_toolkit.models.streaming import label_array
 from ood_toolkit.models.torch_library import to_array
 from ood_toolkit.outputs import Array, Outputs
@@ -110,9 +110,8 @@ def dropout_runs(network: Network, passes: int, seed: int) -> Iterator[Run]:
             "say the same"
         )
     with ExitStack() as stack:
-        stack.enter_context(random_state_kept())
         stack.enter_context(
-            evaluating(network.inner, lambda m: isinstance(m, _DropoutNd) and m.p > 0)
+            left_as_found(network.inner, lambda m: isinstance(m, _DropoutNd) and m.p > 0)
         )
         stack.enter_context(without_gradients())
         torch.manual_seed(seed)
@@ -125,9 +124,8 @@ def model_runs(networks: Sequence[Network]) -> Iterator[Run]:
     if not networks:
         raise BadParameter("an ensemble needs at least one model")
     with ExitStack() as stack:
-        stack.enter_context(random_state_kept())
-        for network in networks:
-            stack.enter_context(evaluating(network.inner))
+        for network in sorted(networks, key=lambda one: id(one.inner)):  # no two wait crosswise
+            stack.enter_context(left_as_found(network.inner))
         stack.enter_context(without_gradients())
         yield lambda inputs: [_logits(network, inputs) for network in networks]
 
@@ -142,8 +140,7 @@ def augmentation_runs(
     if not augmentations:
         raise BadParameter("there are no augmentations")
     with ExitStack() as stack:
-        stack.enter_context(random_state_kept())
-        stack.enter_context(evaluating(network.inner))
+        stack.enter_context(left_as_found(network.inner))
         stack.enter_context(without_gradients())
         torch.manual_seed(seed)
         yield lambda inputs: [_logits(network, change(inputs)) for change in augmentations]

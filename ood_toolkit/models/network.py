@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
 
 from ood_toolkit.errors import InputError
 from ood_toolkit.models.batches import Unpack, call_model, logits_of
@@ -20,14 +17,11 @@ from ood_toolkit.models.heads import (
     head_error,
     is_compiled_script,
     linear_layers,
+    tensors_of,
     unwrapped,
+    version_of,
 )
-from ood_toolkit.models.state import (
-    evaluating,
-    one_thread_at_a_time,
-    random_state_kept,
-    without_gradients,
-)
+from ood_toolkit.models.state import left_as_found, without_gradients
 from ood_toolkit.models.torch_library import device_of, load_torch, to_array, tree_map
 from ood_toolkit.outputs import Head
 
@@ -106,7 +100,7 @@ class Network:
             self.head_name = first_guess(self.inner)
         if features is not None:
             find_module(self.inner, features, "features")
-        self._given = None if self.given_head is None else _tensors(self.given_head)
+        self._given = None if self.given_head is None else tensors_of(self.given_head)
         if self.given_head is not None and features is None and features_fn is None:
             raise InputError(
                 "head=Head(...) needs features=, the name of the module whose output it "
@@ -154,9 +148,7 @@ class Network:
         """
         load_torch("running a model")
         with ExitStack() as stack:
-            stack.enter_context(one_thread_at_a_time(self.inner))
-            stack.enter_context(random_state_kept())
-            stack.enter_context(evaluating(self.inner, active))
+            stack.enter_context(left_as_found(self.inner, active))
             if not gradients:
                 stack.enter_context(without_gradients())
             if self.features_fn is not None:
@@ -176,12 +168,7 @@ class Network:
 
     def logits(self, inputs: Any) -> Tensor:
         """Logits of one batch alone, without hooks; the model is left as it was found."""
-        with (
-            one_thread_at_a_time(self.inner),
-            random_state_kept(of_numpy=False),
-            evaluating(self.inner),
-            without_gradients(),
-        ):
+        with left_as_found(self.inner, of_numpy=False), without_gradients():
             if self.features_fn is not None:
                 return self.features_fn(self.inner, self.moved(inputs))[0]
             return logits_of(call_model(self.inner, self.moved(inputs)))
@@ -239,7 +226,7 @@ class Network:
         if layer is None:
             return True
         weight = layer.weight
-        if self._verified is not None and self._verified == (id(weight), _version(weight)):
+        if self._verified is not None and self._verified == (id(weight), version_of(weight)):
             return True
         searching = not self.head_is_given and self.given_head is None
         with without_gradients():
@@ -258,7 +245,7 @@ class Network:
             if reason:
                 raise head_error(self.head_name or "given", reason, logits)
         weight = self._head_parts().weight
-        self._verified = (id(weight), _version(weight))
+        self._verified = (id(weight), version_of(weight))
         return True
 
     def _head_parts(self) -> Any:
@@ -288,19 +275,6 @@ class Network:
             if len(seen) == 1 and not check_head(seen[0], layers[name], logits):
                 return name
         return ""
-
-
-def _tensors(head: Head) -> Any:
-    """The head's arrays as a layer has them."""
-    import torch
-
-    weight, bias = (np.asarray(a, dtype=np.float64) for a in (head.weight, head.bias))
-    return SimpleNamespace(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))
-
-
-def _version(tensor: Any) -> int:
-    """Counts changes in place; parameters made in inference mode keep no count."""
-    return -1 if tensor is None or tensor.is_inference() else int(tensor._version)
 
 
 def network_of(

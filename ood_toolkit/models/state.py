@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "evaluating",
+    "left_as_found",
     "one_thread_at_a_time",
     "random_state_kept",
     "with_gradients",
@@ -46,6 +47,22 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def left_as_found(
+    model: nn.Module,
+    active: Callable[[nn.Module], bool] | None = None,
+    *,
+    of_numpy: bool = True,
+) -> Iterator[None]:
+    """The model `evaluating`, in this thread alone, and `random_state_kept`."""
+    with (
+        one_thread_at_a_time(model),
+        random_state_kept(of_numpy=of_numpy),
+        evaluating(model, active),
+    ):
+        yield
 
 
 @contextmanager

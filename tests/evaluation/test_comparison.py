@@ -21,8 +21,8 @@ from ood_toolkit.evaluation import (
     holm,
     rank_methods,
 )
-from ood_toolkit.evaluation.comparison import tie_runs
 from ood_toolkit.evaluation.corrections import adjusted
+from ood_toolkit.evaluation.joint_aurocs import tie_runs
 from tests.cases import mostly_right
 from tests.reference import metrics_reference as slow
 
