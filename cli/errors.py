@@ -104,8 +104,7 @@ def errors(
             "risk in percent; a right prediction is the positive class."
         )
         _print_tables(report, list(sets), ood_cost)
-        if not quiet:
-            print_notes(report)
+        print_notes(report, quiet=quiet)
     if not report.results:
         from ood_toolkit.errors import InputError
 
