@@ -72,7 +72,9 @@ def test_figures_are_those_of_the_scores(files: Path) -> None:
         (row,) = (r for r in document["results"] if (r["method"], r["ood"]) == (method, "other"))
         assert row["auroc"] == ood.metrics.auroc(inside, outside)
         assert row["fpr"] == ood.metrics.fpr_at_tpr(inside, outside)
-        assert row["fpr_ci"] is None
+        ranking = ood.metrics.Ranking.of(inside, outside)
+        assert tuple(row["fpr_ci"]) == ood.metrics.fpr_interval(ranking)
+        assert row["aupr_in_ci"] is row["aupr_out_ci"] is None
 
 
 def without_times(document: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +93,8 @@ def test_the_files_hold_what_stdout_says(files: Path, tmp_path: Path) -> None:
         assert float(row["auroc"]) == result["auroc"]
         assert float(row["fpr"]) == result["fpr"]
         assert float(row["auroc_low"]) == result["auroc_ci"][0]
-        assert row["fpr_low"] == ""
+        assert float(row["fpr_low"]) == result["fpr_ci"][0]
+        assert row["aupr_in_low"] == ""
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.csv", "r.json"]
 
 
