@@ -55,11 +55,12 @@ class ReportFiles:
     def write(self, document: Mapping[str, Any], *, title: str = "") -> None:
         """Draw a results document."""
         from ood_toolkit.io import atomic_write
+        from ood_toolkit.io.gate import printable
         from ood_toolkit.report import figures, render
 
         if self.html is not None:
             with atomic_write(self.html) as file:
-                file.write(render(document, title=title).encode())
+                file.write(render(document, title=printable(title)).encode())
         for kind in DRAWN:
             path = getattr(self, kind)
             if path is not None:
@@ -163,11 +164,12 @@ def _read(path: str) -> Any:
     import json
 
     from ood_toolkit.errors import DataError, InputError
+    from ood_toolkit.evaluation.records import plain
     from ood_toolkit.report.results import Results
 
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+            document = plain(json.load(file))
         Results(document)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DataError(path, "", f"is no JSON ({error}); give a results file") from None
