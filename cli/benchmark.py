@@ -12,7 +12,7 @@ from .asked import method_option, set_option
 from .console import print_json, print_table, progress
 from .extract import model_options
 from .kinds import choice
-from .measure import FILES, api_options, finish, measure_options
+from .measure import FILES, api_options, check_files, finish, measure_options
 from .method_names import detectors_of, split_methods
 from .options import Talk, print_options, talking
 from .score_files import evaluated, write_openood
@@ -98,7 +98,7 @@ def benchmark(
             return
         from ood_toolkit.datasets import benchmark_record
 
-        options["report"].check()
+        check_files(options, {"--openood-csv": openood_csv})
         if scores:
             if options["tune"] != "none":
                 raise click.UsageError("--tune does not go with --scores")

@@ -15,7 +15,7 @@ from .several import pool_files, rank_files
 if TYPE_CHECKING:
     from ood_toolkit.datasets.published_tables import PublishedTable
     from ood_toolkit.evaluation.paired_runs import PairedTest
-    from ood_toolkit.evaluation.side_by_side import Beside, Results, Worse
+    from ood_toolkit.evaluation.side_by_side import Beside, Results
 
 __all__ = ["compare"]
 
@@ -33,7 +33,8 @@ FAILED = 1
 @click.option(
     "--fail-if-worse",
     is_flag=True,
-    help="Exit with 1 if an AUROC of a later file lies below the interval of the first file's.",
+    help="Exit with 1 if an AUROC of a later file lies below the interval of the first file's, or "
+    "is not there.",
 )
 @click.option(
     "--margin",
@@ -76,6 +77,8 @@ def compare(
         raise click.UsageError("give one RESULTS.json or more, or --list")
     if fail_if_worse and len(files) < 2:
         raise click.UsageError("--fail-if-worse needs two files or more")
+    if margin is not None and not fail_if_worse:
+        raise click.UsageError("--margin goes with --fail-if-worse")
     if pool or rank:
         if (pool and rank) or published or fail_if_worse:
             raise click.UsageError("--pool and --rank stand alone")
@@ -87,15 +90,27 @@ def compare(
         return
     with talking(quiet, verbose) as talk:
         from ood_toolkit.datasets.published_tables import published_table
-        from ood_toolkit.evaluation.side_by_side import beside_published, read_results, worse_pairs
+        from ood_toolkit.evaluation.falls import missing_pairs, other_sets, worse_pairs
+        from ood_toolkit.evaluation.side_by_side import beside_published, read_results
 
         table = published_table(published) if published else None
-        runs = _distinct([read_results(results_file(path)) for path in files], files)
+        read = [read_results(results_file(path)) for path in files]
+        runs = _distinct(read, files)
         beside = {run.name: beside_published(run, table) for run in runs} if table else {}
-        worse = worse_pairs(runs, margin) if fail_if_worse else []
+        worse = missing = []
+        if fail_if_worse:
+            _refuse_nothing(runs[0], files[0])
+            worse, missing = worse_pairs(runs, margin), missing_pairs(runs)
+        differ = other_sets(runs)
+        for line in differ:
+            talk.note(f"Warning: {line}")
         tests, untested = tests_of(files, runs)
         if as_json:
-            print_json(_document(runs, table, beside, worse, tests, untested))
+            document = _document(runs, table, beside, tests, untested)
+            document["worse"] = [asdict(pair) for pair in worse]
+            document["missing"] = [asdict(pair) for pair in missing]
+            document["other_sets"] = differ
+            print_json(document)
         else:
             _print_runs(runs)
             if tests:
@@ -105,12 +120,22 @@ def compare(
             if table:
                 _print_beside(table, beside)
             for pair in worse:
-                talk.note(
+                talk.failure(
                     f"Worse: {pair.file}: {pair.method} on {pair.ood}: AUROC {shown(pair.auroc)}, "
                     f"was {shown(pair.baseline)}"
                 )
-    if worse:
+            for gap in missing:
+                talk.failure(f"Missing: {gap.method} on {gap.ood} (no AUROC in {gap.lacks})")
+    if worse or missing:
         raise click.exceptions.Exit(FAILED)
+
+
+def _refuse_nothing(baseline: Results, file: str) -> None:
+    """Refuse to call it a pass where there is nothing that could be worse."""
+    if not baseline.pairs:
+        from ood_toolkit.errors import DataError
+
+        raise DataError(file, "results", "is empty; --fail-if-worse needs results to hold against")
 
 
 def _distinct(runs: list[Results], files: tuple[str, ...]) -> list[Results]:
@@ -194,7 +219,6 @@ def _document(
     runs: list[Results],
     table: PublishedTable | None,
     beside: dict[str, list[Beside]],
-    worse: list[Worse],
     tests: list[PairedTest],
     untested: str,
 ) -> dict[str, Any]:
@@ -210,7 +234,6 @@ def _document(
             }
             for run in runs
         ],
-        "worse": [asdict(pair) for pair in worse],
         "tests": [test.to_json() for test in tests],
         **({"untested": untested} if untested else {}),
     }

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import rich_click as click
 
@@ -35,6 +35,7 @@ def print_table(
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     room = console.width if console.is_terminal else None
@@ -42,9 +43,11 @@ def print_table(
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for number in numbers:
             name = columns[number]
-            table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+            side: Literal["left", "right"] = "left" if name in left else "right"
+            table.add_column(Text(name), justify=side, no_wrap=True)
         for row in rows:
-            table.add_row(*(row[number] for number in numbers))
+            # a name such as [red] is one of a set or method, and no markup
+            table.add_row(*(Text(row[number]) for number in numbers))
         console.width = 10_000
         with console.capture() as capture:
             console.print(table)
@@ -98,7 +101,7 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
     console = Console(stderr=True)
     room = max(8, min(32, console.width - BAR_ROOM))
     with Progress(
-        TextColumn(f"{{task.description:<{room}}}"),
+        TextColumn(f"{{task.description:<{room}}}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

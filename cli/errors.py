@@ -12,6 +12,7 @@ from .kinds import count
 from .measure import PARTIAL
 from .method_names import detectors_of
 from .options import FileOptions, reading_options, talking
+from .outputs import check_outputs
 from .tables import print_notes
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def errors(
 
     if not math.isfinite(ood_cost):
         raise click.UsageError("--ood-cost must be a number")
+    check_outputs({"--json-out": json_out})
     names = asked.names()
     sets = _sets(ood_files)
     stacks = asked.stacks("FILE", *sets)
@@ -104,8 +106,7 @@ def errors(
             "risk in percent; a right prediction is the positive class."
         )
         _print_tables(report, list(sets), ood_cost)
-        if not quiet:
-            print_notes(report)
+        print_notes(report, quiet=quiet)
     if not report.results:
         from ood_toolkit.errors import InputError
 

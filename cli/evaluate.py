@@ -8,7 +8,7 @@ import rich_click as click
 
 from .asked import Asked, asked_options
 from .console import progress
-from .measure import FILES, api_options, command_line, finish, measure_options
+from .measure import FILES, api_options, check_files, command_line, finish, measure_options
 from .method_names import detectors_of
 from .options import FileOptions, bounded_reading_options, talking
 
@@ -69,6 +69,7 @@ def evaluate(
     stacks = asked.stacks("id", "tune", *sets, *shifted, main=None)
     outliers = _validation_outliers(tune)
     names = asked.names()
+    check_files(measure)
     from ood_toolkit import api
     from ood_toolkit.io import refuse_same_file
 
@@ -87,7 +88,6 @@ def evaluate(
         for out in (*(measure[kind] for kind in FILES), *measure["report"].named()):
             if out:
                 refuse_same_file(out, [path for _, _, path in given])
-        measure["report"].check()
         fit_on = asked.fit_on(files, stacks)
         head = fit_on.head if fit_on else None
         id_test = files.load(id_file, head=head, members=stacks["id"])

@@ -33,6 +33,13 @@ class ReaderLeft(Exception):
 class Commands(LazyGroup):
     """The group; click itself would leave with status 1 when a reader has left."""
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """What to call, with the rest of the arguments; told for a narrow terminal in one."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and _columns() < NARROW:
+            command = _with_metavars_in_help(command)
+        return name, command, rest
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that the context names."""
         collect_again()
@@ -68,7 +75,7 @@ def run() -> int:
     if _columns() < NARROW:
         click.rich_click.OPTIONS_TABLE_COLUMN_TYPES = ["opt_all", "help"]
         click.rich_click.OPTIONS_TABLE_HELP_SECTIONS = [
-            "help", "metavar", "envvar", "default", "required"
+            "help", "range", "envvar", "default", "required"
         ]  # fmt: skip
     try:
         status = cli.main(prog_name="ood-toolkit", standalone_mode=False)
@@ -84,6 +91,32 @@ def run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status if isinstance(status, int) else 0
+
+
+def _with_metavars_in_help(command: click.Command) -> click.Command:
+    """The command with what each option takes at the end of its help.
+
+    rich-click can put it there, but takes the brackets out of `[GROUP/]NAME=FILE`.
+    """
+    from copy import copy
+
+    told = copy(command)
+    told.params = []
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.is_flag:
+            parameter = copy(parameter)
+            parameter.help = f"{parameter.help} ({_metavar(parameter)})"
+        told.params.append(parameter)
+    return told
+
+
+def _metavar(option: click.Option) -> str:
+    """What an option takes, as markup."""
+    from rich.markup import escape
+
+    if option.metavar is None and isinstance(option.type, click.Choice):
+        return "|".join(map(str, option.type.choices))
+    return escape(option.metavar or option.type.name.upper())
 
 
 def _columns() -> int:

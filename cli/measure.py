@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from .console import print_json
 from .kinds import choice, count, share
+from .outputs import check_outputs
 from .report import report_options, results_text
 from .tables import print_evaluation
 
 if TYPE_CHECKING:
     from ood_toolkit.evaluation import Evaluation
 
-__all__ = ["FILES", "PARTIAL", "api_options", "command_line", "finish", "measure_options"]
+__all__ = [
+    "FILES",
+    "PARTIAL",
+    "api_options",
+    "check_files",
+    "command_line",
+    "finish",
+    "measure_options",
+]
 
 FPR_RULES = ["id_positive", "ood_positive", "openood", "odin", "nearest_id", "nearest_ood"]
 PARTIAL = 4
 FILES = ("json_out", "csv_out", "markdown", "latex")
+_OPTIONS = dict(zip(FILES, ("--json-out", "--csv", "--markdown", "--latex"), strict=True))
 _SHOWN = ("intervals", "tie")
 
 
@@ -63,7 +73,8 @@ def measure_options(command: Any) -> Any:
         count(
             "--bootstrap",
             default=1000,
-            help="Resamples behind the intervals of FPR and AUPR; 0 for none.",
+            help="Resamples behind the intervals of AUPR, whose bias they show; 0 for none of "
+            "these.  Those of AUROC and FPR take no resamples.",
         ),
         choice(
             "--id-subset",
@@ -88,6 +99,21 @@ def api_options(options: dict[str, Any]) -> dict[str, Any]:
     left = (*FILES, *_SHOWN, "report", "scores_out")
     taken = {k: v for k, v in options.items() if k not in left}
     return taken | {"pictures": bool(drawn), "keep_scores": options["scores_out"] is not None}
+
+
+def check_files(options: dict[str, Any], more: Mapping[str, str | None] | None = None) -> None:
+    """Refuse, before any work, files that cannot all be written; `more` of them by option."""
+    import os
+
+    report, folder = options["report"], options["scores_out"]
+    check_outputs({
+        **{_OPTIONS[kind]: options[kind] for kind in FILES},
+        **report.options(),
+        "--scores-out": folder,
+        "results.json of --scores-out": folder and os.path.join(folder, "results.json"),
+        **(more or {}),
+    })  # fmt: skip
+    report.check()
 
 
 def command_line() -> list[str]:

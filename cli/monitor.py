@@ -75,5 +75,7 @@ def monitor(
         print_json(plain(document))
     elif not quiet:
         print_facts(plain(document))
+    elif report.alarm >= 0:
+        click.echo(f"Alarm: {document['file']}: row {document['row']}", err=True)
     if report.alarm >= 0:
         raise click.exceptions.Exit(ALARM)

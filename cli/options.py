@@ -49,6 +49,10 @@ class Talk:
             self.said.add(text)
             click.echo(text, err=True)
 
+    def failure(self, text: str) -> None:
+        """Say why the exit status is not 0, to those who want to hear errors alone too."""
+        click.echo(text, err=True)
+
 
 @contextmanager
 def talking(quiet: bool, verbose: bool) -> Iterator[Talk]:

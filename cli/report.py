@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import PurePath
 from typing import Any
 
 import rich_click as click
 
 from .options import talk_options, talking
+from .outputs import check_outputs
 
 __all__ = ["ReportFiles", "report", "report_options", "results_text"]
 
@@ -35,7 +35,11 @@ class ReportFiles:
 
     def written(self) -> list[str]:
         """Files and folders, each by the name the user gave."""
-        return [*self.named(), *([] if self.figures is None else [self.figures])]
+        return [path for path in self.options().values() if path is not None]
+
+    def options(self) -> dict[str, str | None]:
+        """The same by the options that they are given with."""
+        return {f"--{name}": getattr(self, name) for name in ("html", "png", "svg", "figures")}
 
     def check(self) -> None:
         """Refuse, before any work, what a missing library would refuse after it."""
@@ -51,11 +55,12 @@ class ReportFiles:
     def write(self, document: Mapping[str, Any], *, title: str = "") -> None:
         """Draw a results document."""
         from ood_toolkit.io import atomic_write
+        from ood_toolkit.io.gate import printable
         from ood_toolkit.report import figures, render
 
         if self.html is not None:
             with atomic_write(self.html) as file:
-                file.write(render(document, title=title).encode())
+                file.write(render(document, title=printable(title)).encode())
         for kind in DRAWN:
             path = getattr(self, kind)
             if path is not None:
@@ -141,8 +146,7 @@ def report(
     files = replace(report, html=out or report.html)
     if not files:
         raise click.UsageError("nothing to draw: give -o REPORT.html, --png, --svg or --figures")
-    if files.html is not None and PurePath(files.html).suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"{files.html}: a page ends in .html; --png and --svg draw figures")
+    check_outputs(files.options())
     with talking(quiet, verbose) as talk:
         from ood_toolkit.io import refuse_same_file
 
@@ -160,11 +164,12 @@ def _read(path: str) -> Any:
     import json
 
     from ood_toolkit.errors import DataError, InputError
+    from ood_toolkit.evaluation.records import plain
     from ood_toolkit.report.results import Results
 
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+            document = plain(json.load(file))
         Results(document)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DataError(path, "", f"is no JSON ({error}); give a results file") from None

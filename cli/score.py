@@ -103,6 +103,7 @@ def score(
     with loading():
         from ood_toolkit.decision.row_columns import row_columns
         from ood_toolkit.evaluation.inspection import doubts_about_logits
+        from ood_toolkit.io.destination import Destination
         from ood_toolkit.scoring import ScoreJob, url_inputs
 
     if dask and output == "-":
@@ -110,6 +111,7 @@ def score(
     with talking(quiet, verbose) as talk, cluster(dask) as client:
         given = [*inputs, *asked.given(), *detectors, *([files.head] if files.head else [])]
         given += [path for paths in stacks.values() for path in paths]
+        Destination.of(output, format_)  # a name it cannot be is told before any work
         refuse_inputs(output, given + ([policy_file] if policy_file else []))
         scorers, thresholds, head = _scorers(names, asked, detectors, files, stacks)
         policy = _policy(policy_file) if policy_file else None

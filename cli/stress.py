@@ -116,8 +116,7 @@ def _print(document: dict[str, Any], quiet: bool) -> None:
         ],
         left=["method", "the score"],
     )
-    if not quiet:
-        print_notes(document)
+    print_notes(document, quiet=quiet)
 
 
 def _trend(found: dict[str, Any]) -> str:

@@ -37,8 +37,7 @@ def print_evaluation(
         )
     print_table(columns, rows, left=words)
     _print_tuning(document["tuning"])
-    if not quiet:
-        print_notes(document)
+    print_notes(document, quiet=quiet)
 
 
 def _heading(document: Mapping[str, Any]) -> str:
@@ -74,8 +73,11 @@ def _print_tuning(tuning: Mapping[str, Any]) -> None:
         click.echo(f"Tuned on {rule}: {'; '.join(chosen)}.")
 
 
-def print_notes(result: Any) -> None:
-    """Methods that did not run, on stderr; of a document, or of what it is made from."""
+def print_notes(result: Any, *, quiet: bool) -> None:
+    """Methods that did not run, on stderr; of a document, or of what it is made from.
+
+    With `quiet` only those that failed, which are why the exit status is not 0.
+    """
     parts = [
         [note if isinstance(note, Mapping) else asdict(note) for note in found]
         for found in (
@@ -85,7 +87,7 @@ def print_notes(result: Any) -> None:
         )
     ]
     reasons: dict[str, list[str]] = {}
-    for note in parts[0]:
+    for note in () if quiet else parts[0]:
         reasons.setdefault(note["reason"], []).append(note["method"])
     for reason, names in reasons.items():
         click.echo(f"Skipped: {', '.join(names)} ({reason})", err=True)

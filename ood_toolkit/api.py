@@ -194,7 +194,7 @@ def evaluate(
     id_subset : "all" or "correct"
         Whether misclassified in-distribution rows count.
     bootstrap, seed : int
-        Resamples behind the intervals of FPR and AUPR, 0 for none; and their seed.
+        Resamples behind the intervals of AUPR, 0 for none of these; and their seed.
     id_name, groups : str, and mapping of str to str, optional
         Name of the in-distribution set; group of each other set, instead of its prefix.
     skip_unmet : bool, optional

@@ -44,7 +44,8 @@ def test_results_are_the_metrics_of_the_scores() -> None:
         assert r.detection_error == ood.metrics.detection_error(inside, outside)
         assert r.autc == ood.metrics.autc(inside, outside)
         assert r.auroc_ci[0] <= r.auroc <= r.auroc_ci[1]
-        assert r.fpr_ci is None
+        assert r.fpr_ci == ood.metrics.fpr_interval(ood.metrics.Ranking.of(inside, outside))
+        assert r.aupr_in_ci is r.aupr_out_ci is None
     right = TEST.logits.argmax(axis=1) == TEST.labels
     assert result.accuracy == right.mean()
 
@@ -189,7 +190,7 @@ def test_the_document_is_strict_json() -> None:
 
 
 def test_a_constant_score_is_chance_in_any_row_order() -> None:
-    same = ood.Outputs(logits=np.ones((20, 3)))
+    same = ood.Outputs(logits=np.ones((40, 3)))
     result = ood.evaluate("energy", id=same, ood={"a": same.rows(slice(0, 7))}, bootstrap=0)
     assert (result.results[0].auroc, result.results[0].fpr) == (0.5, 1.0)
 

@@ -55,7 +55,7 @@ class Harness:
     convention : Convention
         FPR rule, AUPR estimator, and whether only correctly classified rows count as ID.
     resamples : int
-        Bootstrap resamples behind the intervals of FPR and AUPR; 0 for no intervals of them.
+        Bootstrap resamples behind the intervals of AUPR; 0 for no intervals of it.
     seed : int
         Seed of the bootstrap.
     tuning : Tuning

@@ -16,6 +16,7 @@ from ood_toolkit.metrics import (
     SortedScores,
     bootstrap_intervals_of,
     delong_interval,
+    fpr_interval,
 )
 from ood_toolkit.metrics.openset import ccr_of_ranking, oscr_of_ranking
 from ood_toolkit.outputs import Array
@@ -34,7 +35,7 @@ class PairMetrics:
     ----------
     convention : Convention
     resamples, seed : int
-        Of the bootstrap behind the intervals of AUPR; 0 resamples for none, nor of FPR.
+        Of the bootstrap behind the intervals of AUPR; 0 resamples for none of these.
     cache : NoCache or Cache
         Where these intervals are kept.
     """
@@ -112,9 +113,13 @@ class PairMetrics:
 
         The others are made together, because sets of one size share their resamples.
         """
-        if not self.resamples:
-            return {key: {} for key in rankings}
         c = self.convention
+        if not self.resamples:
+            # that of the FPR takes no resamples, and a millisecond
+            return {
+                key: {"fpr": fpr_interval(ranking, tpr=c.fpr_at_tpr, rule=c.fpr_rule)}
+                for key, ranking in rankings.items()
+            }
         found: dict[str, Mapping[str, Interval]] = {}
         names = {
             key: self.cache.key(

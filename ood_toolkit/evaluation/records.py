@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ood_toolkit.errors import BadParameter
 from ood_toolkit.evaluation.comparison import Comparison
 from ood_toolkit.evaluation.kept_scores import KeptScores
+from ood_toolkit.io.gate import printable
 from ood_toolkit.metrics import AUPR_ESTIMATORS, FPR_RULES
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Evaluation:
         for r in self.results:
             intervals = [end for m in measured for end in (getattr(r, m) or ("", ""))]
             values = [getattr(r, name) for name in fields]
-            writer.writerow(["" if v is None else v for v in values + intervals])
+            writer.writerow(["" if v is None else plain(v) for v in values + intervals])
         return text.getvalue()
 
     def table(self, **shown: Any) -> Table:
@@ -239,9 +240,14 @@ def groups_of(group_of_set: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def plain(value: Any) -> Any:
-    """The same tree with tuples as lists and undefined numbers as None."""
+    """The same tree with tuples as lists, undefined numbers as None, and texts that can be written.
+
+    Texts are as `printable` has them: UTF-8 does not hold every name of a file.
+    """
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, dict):
-        return {key: plain(v) for key, v in value.items()}
+        return {plain(key): plain(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):

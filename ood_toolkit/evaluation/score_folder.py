@@ -13,7 +13,7 @@ from ood_toolkit.errors import DataError, InputError
 from ood_toolkit.evaluation.kept_scores import KeptScores
 from ood_toolkit.evaluation.records import Evaluation
 from ood_toolkit.io import atomic_write, load_scores
-from ood_toolkit.io.gate import one_line, readable_file, refusing
+from ood_toolkit.io.gate import one_line, printable, readable_file, refusing
 from ood_toolkit.outputs import Array
 
 __all__ = ["RESULTS", "read_scores", "save_scores"]
@@ -53,11 +53,11 @@ def save_scores(result: Evaluation, folder: str | os.PathLike[str]) -> None:
     taken: set[str] = {RESULTS}
     for role, sets in (("id", result.scores.inside), ("ood", result.scores.ood)):
         for key, scores in sets.items():
-            names[role][key] = _file_name(key or "id", taken)
+            name = names[role][printable(key)] = _file_name(key or "id", taken)
             columns: dict[str, Any] = {"index": np.arange(len(next(iter(scores.values()))))}
             if role == "id" and key in result.scores.labels:
                 columns["label"] = result.scores.labels[key]
-            with atomic_write(place / names[role][key]) as file:
+            with atomic_write(place / name) as file:
                 np.savez(file, **(columns | dict(scores)))
     document = {k: v for k, v in result.to_json().items() if k != "pictures"}
     with atomic_write(place / RESULTS) as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
@@ -13,7 +13,7 @@ from ood_toolkit.datasets.registry import known_benchmarks
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import readable_file, refusing
 
-__all__ = ["Beside", "Results", "Worse", "beside_published", "read_results", "worse_pairs"]
+__all__ = ["Beside", "Results", "beside_published", "is_number", "read_results"]
 
 SCHEMA = 1
 _LARGEST = 256 << 20
@@ -31,6 +31,8 @@ class Results:
         The file, less folder and suffix.
     id_name : str
         Name of the in-distribution set.
+    id_rows : int or None
+        Its rows that count; None where the file does not say.
     convention : mapping
         As written.
     means : mapping
@@ -47,6 +49,7 @@ class Results:
 
     name: str
     id_name: str
+    id_rows: int | None
     convention: Mapping[str, Any]
     means: Mapping[tuple[str, str], Mapping[str, Any]]
     pairs: Mapping[tuple[str, str], Mapping[str, Any]]
@@ -79,6 +82,7 @@ def read_results(path: str) -> Results:
         return Results(
             PurePath(path).name.removesuffix(".json"),
             held["id"]["name"],
+            held["id"].get("n"),
             held["convention"],
             {(m["method"], m["group"]): m for m in held["means"]},
             {(r["method"], r["ood"]): r for r in held["results"]},
@@ -95,50 +99,8 @@ def _tied(comparisons: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {table["group"]: tuple(table["tied_with_best"]) for table in tables}
 
 
-@dataclass(frozen=True, slots=True)
-class Worse:
-    """A pair that a later run does worse on than the first."""
-
-    file: str
-    method: str
-    ood: str
-    baseline: float
-    auroc: float
-
-
-def worse_pairs(runs: Sequence[Results], margin: float | None = None) -> list[Worse]:
-    """Pairs of method and set whose AUROC fell from the first run to a later one.
-
-    Parameters
-    ----------
-    runs : sequence of Results
-        The first is what the others are held against; pairs that it lacks are passed over.
-    margin : float, optional
-        How far an AUROC may fall, in [0, 1].  By default to the lower end of the first run's
-        interval, or not at all where it has none.
-
-    Returns
-    -------
-    list of Worse
-        In the order of the files.
-    """
-    found = []
-    baseline, *others = runs
-    for run in others:
-        for (method, ood), before in baseline.pairs.items():
-            now = run.pairs.get((method, ood))
-            if now is None or not _number(before["auroc"]) or not _number(now["auroc"]):
-                continue
-            interval = before.get("auroc_ci")
-            least = interval[0] if interval and _number(interval[0]) else before["auroc"]
-            if margin is not None:
-                least = before["auroc"] - margin
-            if now["auroc"] < least:
-                found.append(Worse(run.name, method, ood, before["auroc"], now["auroc"]))
-    return found
-
-
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a figure of a document is one; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -195,7 +157,7 @@ def beside_published(run: Results, table: PublishedTable) -> list[Beside]:
         for metric, figures in table.figures.items():
             for group, figure in figures.get(known.row, {}).items():
                 mean = run.means.get((method, group))
-                if mean is None or not _number(mean.get(metric)):
+                if mean is None or not is_number(mean.get(metric)):
                     continue
                 why = [*_other_sets(run, table, group), *_other_measure(run, table, metric)]
                 if known.tuned and run.tuned_on != "ood":

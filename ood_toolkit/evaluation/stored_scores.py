@@ -65,7 +65,7 @@ def evaluate_scores(
     convention : Convention, optional
         FPR rule, AUPR estimator, and whether only correctly classified rows count.
     bootstrap, seed : int
-        Resamples behind the interval of the FPR, 0 for none; and their seed.
+        Resamples behind the intervals of AUPR, 0 for none of these; and their seed.
     id_name : str
         Name of the in-distribution set.
 
@@ -81,9 +81,10 @@ def evaluate_scores(
 
     Examples
     --------
-    >>> scores = StoredScores(np.array([0.9, 0.8, 0.3]), {"street": np.array([0.4, 0.1])})
+    >>> inside, street = np.linspace(0.3, 1.0, 50), np.linspace(0.0, 0.6, 40)
+    >>> scores = StoredScores(inside, {"street": street})
     >>> evaluate_scores({"conf": scores}, bootstrap=0).results[0].auroc.__round__(3)
-    0.833
+    0.888
     """
     if not methods:
         raise InputError("there are no scores to evaluate")

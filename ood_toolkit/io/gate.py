@@ -24,6 +24,7 @@ __all__ = [
     "default_memory",
     "no_such_file",
     "one_line",
+    "printable",
     "readable_file",
     "refusing",
     "size_text",
@@ -57,6 +58,23 @@ def one_line(reason: object, longest: int = 200) -> str:
     """A library's message as one short line."""
     text = " ".join(str(reason).split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def printable(text: str) -> str:
+    r"""A text that UTF-8 can hold: bytes of a file name that are not UTF-8 become hex escapes.
+
+    >>> print(printable(b"caf\xe9.npz".decode("utf-8", "surrogateescape")))
+    caf\xe9.npz
+    """
+    if text.isascii():
+        return text
+    return "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def _escaped(surrogate: str) -> str:
+    """A byte that Python keeps as a surrogate, or a surrogate that stands for itself."""
+    code = ord(surrogate)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def size_text(count: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from ood_toolkit.errors import InputError, MissingDependency
 from ood_toolkit.io.atomic import atomic_path
+from ood_toolkit.io.gate import printable
 from ood_toolkit.io.npz import write_array_head
 from ood_toolkit.outputs import Array
 
@@ -89,7 +89,7 @@ def checked_table(columns: Mapping[str, Any]) -> dict[str, Array]:
                 raise InputError(f"column {name!r} mixes types; give numbers or texts")
             array = array.astype(np.str_)
         if array.dtype.kind == "U":
-            array = np.array([_printable(text) for text in array.tolist()], dtype=np.str_)
+            array = np.array([printable(text) for text in array.tolist()], dtype=np.str_)
         elif array.dtype.kind not in "biuf":
             raise InputError(f"column {name!r} of dtype {array.dtype} cannot be written")
         table[name] = array
@@ -97,15 +97,6 @@ def checked_table(columns: Mapping[str, Any]) -> dict[str, Array]:
     if len(set(lengths.values())) != 1:
         raise InputError(f"columns must be of one length, got {lengths or 'none'}")
     return table
-
-
-def _printable(text: str) -> str:
-    """A text that UTF-8 can hold: bytes of a file name that are not UTF-8 become hex escapes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(text).decode("utf-8", "backslashreplace")
-    return text
 
 
 def write_text(tables: Iterable[Mapping[str, Array]], format: str, out: TextIO) -> None:

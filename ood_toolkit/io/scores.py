@@ -73,23 +73,26 @@ def score_format(name: str, given: str | None) -> str:
     Raises
     ------
     BadParameter
-        If there is no such format, or standard output cannot take it.
+        If there is no such format, the suffix is that of another one, or standard output cannot
+        take it.
     DataError
         If the suffix says none.
     """
+    suffix = os.path.splitext(name)[1].lower().removeprefix(".")
     if given is not None:
         if given not in SCORE_FORMATS:
             raise BadParameter(f"format {given!r} is not one of {', '.join(SCORE_FORMATS)}")
         if name == "-" and given not in TEXT_FORMATS:
             raise BadParameter(f"standard output takes csv or jsonl, not {given}")
+        if suffix in SCORE_FORMATS and suffix != given:
+            raise BadParameter(f"{name} ends in .{suffix}, but the format is {given}; give one")
         return given
     if name == "-":
         return "csv"
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix.removeprefix(".") not in SCORE_FORMATS:
+    if suffix not in SCORE_FORMATS:
         known = " ".join(f".{known}" for known in SCORE_FORMATS)
         raise DataError(name, "", f"scores are written as {known}, by suffix or by format=")
-    return suffix.removeprefix(".")
+    return suffix
 
 
 def load_scores(path: str | Path) -> dict[str, Array]:

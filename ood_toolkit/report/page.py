@@ -154,8 +154,9 @@ def _convention(found: Results) -> list[tuple[str, str]]:
         ("Means", "unweighted over the sets of a group; synthetic sets are not in “All sets”"),
         (
             "Intervals",
-            "95 %, the small print in cells; AUROC and its means by DeLong’s variances, FPR by "
-            "stratified bootstrap",
+            "95 %, the small print in cells; AUROC and its means by DeLong’s variances and "
+            "Student’s t on the logit scale, FPR by the likelihood ratio of both sets, AUPR by "
+            "Student’s t on the logit scale, less the bias that a stratified bootstrap shows",
         ),
         (
             "Bands",

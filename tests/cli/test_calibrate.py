@@ -367,6 +367,9 @@ def test_the_monitor_raises_an_alarm(detector: Path, folder: Path, tmp_path: Pat
               (folder / "test.npz", other)]  # fmt: skip
     inside = ood.score(ood.load(folder / "val.npz"), "energy")["energy"]
     assert Monitor(inside).watch(np.concatenate(scores)).alarm == 200 + document["row"]
+    quiet = tool("monitor", folder / "test.npz", other, "--detector", detector, "-q")
+    told = f"Alarm: {other}: row {document['row']}\n"
+    assert (quiet.status, quiet.out, quiet.err) == (1, "", told)
 
 
 def test_the_monitor_needs_held_out_scores(detector: Path, folder: Path) -> None:

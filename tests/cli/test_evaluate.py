@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,9 @@ def test_figures_are_those_of_the_scores(files: Path) -> None:
         (row,) = (r for r in document["results"] if (r["method"], r["ood"]) == (method, "other"))
         assert row["auroc"] == ood.metrics.auroc(inside, outside)
         assert row["fpr"] == ood.metrics.fpr_at_tpr(inside, outside)
-        assert row["fpr_ci"] is None
+        ranking = ood.metrics.Ranking.of(inside, outside)
+        assert tuple(row["fpr_ci"]) == ood.metrics.fpr_interval(ranking)
+        assert row["aupr_in_ci"] is row["aupr_out_ci"] is None
 
 
 def without_times(document: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +95,8 @@ def test_the_files_hold_what_stdout_says(files: Path, tmp_path: Path) -> None:
         assert float(row["auroc"]) == result["auroc"]
         assert float(row["fpr"]) == result["fpr"]
         assert float(row["auroc_low"]) == result["auroc_ci"][0]
-        assert row["fpr_low"] == ""
+        assert float(row["fpr_low"]) == result["fpr_ci"][0]
+        assert row["aupr_in_low"] == ""
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.csv", "r.json"]
 
 
@@ -254,3 +259,25 @@ def test_the_seed_makes_intervals_repeatable(files: Path) -> None:
 
     assert document(1) == document(1)
     assert document(1)["results"][0]["aupr_in_ci"] != document(2)["results"][0]["aupr_in_ci"]
+
+
+def test_names_that_are_not_utf8_are_written_with_escapes(files: Path, tmp_path: Path) -> None:
+    inside, set_name = os.fsdecode(os.fsencode(tmp_path / "id") + b"\xff.npz"), "q\udcfd"
+    shutil.copy(files / "test.npz", inside)
+    outs = {kind: tmp_path / f"out.{kind}" for kind in
+            ("json-out", "csv", "markdown", "latex", "html", "png")}  # fmt: skip
+    options = [word for kind, path in outs.items() for word in (f"--{kind}", path)]
+    words = ("--ood", f"{set_name}={files / 'far.npz'}", "-m", "msp", "--bootstrap", "0")
+    run = tool("evaluate", "--id", inside, *words, *options, "--scores-out", tmp_path / "kept")
+    assert run.status == 0, run.err
+    document = json.loads(outs["json-out"].read_text(encoding="utf-8"))
+    assert document["id"]["name"] == "id\\xff"
+    for kind in ("csv", "markdown", "html"):
+        assert "q\\xfd" in outs[kind].read_text(encoding="utf-8")
+    assert r"q\textbackslash{}xfd" in outs["latex"].read_text(encoding="utf-8")
+    compared = tool("compare", tmp_path / "kept", tmp_path / "kept", "--json").document
+    assert {test.get("ood") for test in compared["tests"]} >= {"q\\xfd"}
+    # a file of results that keeps the bytes, as earlier ones do
+    outs["json-out"].write_text(json.dumps(document).replace("q\\\\xfd", "q\\udcfd"))
+    assert tool("report", outs["json-out"], "-o", tmp_path / "r.html").status == 0
+    assert "q\\xfd" in (tmp_path / "r.html").read_text(encoding="utf-8")

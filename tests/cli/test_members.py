@@ -55,7 +55,7 @@ def test_evaluate_takes_members_of_every_set(folder: Path) -> None:
     run = tool(
         "evaluate", "--id", folder / "in.npz", "--ood", f"far/out={folder / 'out.npz'}",
         *members(folder, "in", "id="), *members(folder, "out", "far/out="), "-m", METHODS,
-        "--bootstrap", "0", "--json",
+        "--bootstrap", "0", "--json", "-q",
     )  # fmt: skip
     assert (run.status, run.err) == (0, "")
     inside, outside = (ood.score(stack(folder, name), METHODS.split(",")) for name in ("in", "out"))

@@ -100,6 +100,8 @@ def test_a_narrow_terminal_shows_whole_names_of_options() -> None:
         assert "--head-weight-key" in run.stdout
         assert "…" not in run.stdout
         assert max(map(len, run.stdout.splitlines())) <= int(columns)
+        for form in ("[GROUP/]NAME=FILE", "NAME[,NAME...]", "[SET=]FILE"):
+            assert form in run.stdout
 
 
 def test_a_reader_that_has_enough_is_no_error(long_file: Path) -> None:

@@ -19,7 +19,7 @@ from ood_toolkit.datasets import (
     write_fd_shifts,
     write_openood_scores,
 )
-from ood_toolkit.errors import DataError, InputError
+from ood_toolkit.errors import DataError, InputError, ToolkitWarning
 from ood_toolkit.evaluation import Convention
 from ood_toolkit.evaluation.stored_scores import (
     OPENOOD,
@@ -111,10 +111,12 @@ def test_the_digits_of_openood_from_the_same_arrays(tmp_path: Path, seed: int, t
 
 def test_another_convention_has_no_table_of_openood() -> None:
     scores = {"m": StoredScores(np.arange(4.0), {"a": np.zeros(3)})}
-    result = evaluate_scores(scores, {"a": "near"}, bootstrap=0)
+    with pytest.warns(ToolkitWarning, match="4 rows of the positive set cannot bound it"):
+        result = evaluate_scores(scores, {"a": "near"}, bootstrap=0)
     with pytest.raises(InputError, match="--fpr-rule openood --aupr trapezoid"):
         openood_csv(result, "m")
-    result = evaluate_scores(scores, {"a": "near"}, convention=OPENOOD, bootstrap=0)
+    with pytest.warns(ToolkitWarning, match="3 rows of the positive set cannot bound it"):
+        result = evaluate_scores(scores, {"a": "near"}, convention=OPENOOD, bootstrap=0)
     # by hand: ID 0 1 2 3 against 0 0 0.  AUPR-in: precision 1 to recall 3/4, then 4/7 at recall
     # 1: 3/4 + (1 + 4/7) / 8 = 0.946429; AUPR-out: from precision 1 to 3/4: 7/8
     assert openood_csv(result, "m").splitlines()[1:] == [

@@ -17,7 +17,8 @@ from ood_toolkit.datasets.published_tables import (
     published_tables,
 )
 from ood_toolkit.errors import DataError, UnknownName
-from ood_toolkit.evaluation.side_by_side import beside_published, read_results, worse_pairs
+from ood_toolkit.evaluation.falls import worse_pairs
+from ood_toolkit.evaluation.side_by_side import beside_published, read_results
 
 TABLES = sorted(published_tables())
 

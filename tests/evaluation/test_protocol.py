@@ -119,7 +119,7 @@ def test_where_rows_were_held_out_is_recorded() -> None:
 
 def test_a_method_without_scores_is_named_and_the_others_run() -> None:
     """A sequence of no tokens has no score."""
-    inside, outside = record(20, seed=1), record(15, seed=2)
+    inside, outside = record(40, seed=1), record(15, seed=2)
     mask = outside.token_mask.copy()
     mask[[3, 7]] = False
     broken = Outputs(

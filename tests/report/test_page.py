@@ -93,6 +93,14 @@ def test_intervals_stand_beside_the_figures(page: str) -> None:
     assert f"<small>{low}–{high}</small>" in page
 
 
+def test_how_intervals_are_made_is_said(page: str) -> None:
+    text = " ".join(page.split())
+    assert (
+        "FPR by the likelihood ratio of both sets, AUPR by Student’s t on the logit scale" in text
+    )
+    assert "FPR by stratified bootstrap" not in text
+
+
 def test_methods_that_cannot_be_told_apart_share_a_letter() -> None:
     tied = document() | {
         "comparisons": {
