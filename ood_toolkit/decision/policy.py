@@ -14,6 +14,7 @@ from ood_toolkit.decision.one_classifier import parts_of_policy, refuse_other_cl
 from ood_toolkit.decision.risk import selective_risk_threshold
 from ood_toolkit.decision.verdict import Rule, Verdict, known_labels
 from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.given import expect_outputs
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Scorer, Transform
 
@@ -198,6 +199,7 @@ class Policy:
         InputError
             If logits are missing, or a scorer or the calibrator cannot use a row.
         """
+        expect_outputs(x)
         if x.logits is None:
             raise InputError(located(x, "a policy needs logits"))
         if scores is None:
