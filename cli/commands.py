@@ -14,8 +14,8 @@ __all__ = ["HEADINGS", "LazyGroup", "load"]
 HEADINGS = {
     "Look": {
         "methods": "List every method: what it needs, what it is fitted on, its parameters.",
-        "info": "Say what FILE holds: outputs, as a file, folder or glob, a detector or a "
-        "calibrator.",
+        "info": "Say what FILE holds: outputs, as a file, folder or glob, a detector, "
+        "calibrator or policy.",
         "warmup": "Compile what score, fit and evaluate call, and keep it on disk.",
     },
     "Score": {

@@ -1,4 +1,4 @@
-"""`ood-toolkit info`: what an outputs, detector or calibrator file holds."""
+"""`ood-toolkit info`: what a file of outputs, or of something fitted, holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ __all__ = ["info"]
 @click.argument("file")
 @reading_options
 def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Say what FILE holds: outputs, as a file, folder or glob, a detector or a calibrator."""
+    """Say what FILE holds: outputs, as a file, folder or glob, a detector, calibrator or policy.
+
+    `-` is standard input, read as CSV or JSON lines.
+    """
     with talking(quiet, verbose) as talk:
         facts = _fitted_facts(file) or _outputs_facts(file, files)
     if as_json:
@@ -28,9 +31,10 @@ def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: boo
     print_facts(facts)
     if arrays:
         columns = ["key", "read as", "shape", "dtype"]
-        print_table(
-            columns, [[a[c.replace(" ", "_")] for c in columns] for a in arrays], left=columns
-        )
+        rows = [
+            [a["key"], a["read_as"], " x ".join(map(str, a["shape"])), a["dtype"]] for a in arrays
+        ]
+        print_table(columns, rows, left=columns)
     for warning in warnings:
         talk.note(f"Warning: {warning}")
 
@@ -101,10 +105,9 @@ def _policy_facts(file: str) -> dict[str, Any]:
 def _outputs_facts(file: str, files: FileOptions) -> dict[str, Any]:
     from ood_toolkit.evaluation.inspection import inspect_outputs
     from ood_toolkit.evaluation.records import plain
-    from ood_toolkit.io import describe
 
-    described = describe(file, keys=files.keys, as_=files.as_, max_bytes=files.max_bytes)
-    found = inspect_outputs(files.load(file, labels="lenient"))
+    record, described = files.reading().load_described(file, labels="lenient")
+    found = inspect_outputs(record)
     facts = {
         "file": file,
         "kind": "outputs",
@@ -118,7 +121,7 @@ def _outputs_facts(file: str, files: FileOptions) -> dict[str, Any]:
             {
                 "key": key,
                 "read_as": name or "(ignored)",
-                "shape": " x ".join(map(str, shape)),
+                "shape": list(shape),
                 "dtype": dtype,
             }
             for key, name, shape, dtype in described.arrays

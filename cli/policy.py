@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -76,6 +77,7 @@ def policy(
         refuse_same_file(output, given)
         checks = [_check(path) for path in detectors]
         fitted = read_calibrator(calibrator) if calibrator else None
+        _refuse_other_classifiers(detectors, checks, calibrator, fitted)
         (scorer, rule, _), *others = checks
         made = Policy(
             scorer,
@@ -110,6 +112,20 @@ def _check(path: str) -> tuple[Any, Any, set[str]]:
     rule = rule_from(saved.threshold, saved.id_scores, saved.id_predictions)
     origins = (saved.fitted_on, saved.threshold.get("set_on", {}))
     return saved.scorer, rule, {o["sha256"] for o in origins if "sha256" in o}
+
+
+def _refuse_other_classifiers(
+    detectors: Sequence[str],
+    checks: Sequence[tuple[Any, Any, set[str]]],
+    calibrator: str | None,
+    fitted: Any,
+) -> None:
+    """As a policy does itself, which cannot name the files."""
+    from ood_toolkit.decision.one_classifier import parts_of_policy, refuse_other_classifiers
+
+    named = [(s.name, s, rule, path) for path, (s, rule, _) in zip(detectors, checks, strict=True)]
+    own = fitted.calibrator if fitted else None
+    refuse_other_classifiers(parts_of_policy(named, own, calibrator or ""))
 
 
 def policy_facts(made: Policy) -> dict[str, Any]:

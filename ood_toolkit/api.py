@@ -32,6 +32,7 @@ from ood_toolkit.evaluation import (
     run_record,
     split_group,
 )
+from ood_toolkit.given import as_outputs, expect_outputs, expect_records, expect_sets
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, Scorer
 
@@ -98,7 +99,7 @@ def score(
 
     Parameters
     ----------
-    x : Outputs or (N, C) array of float
+    x : Outputs or (N, C) array or tensor of float
         What to score; an array is taken as logits.
     methods : str, detector or scorer, or a sequence of them
         Names, detectors to be fitted, or scorers already fitted.
@@ -125,7 +126,8 @@ def score(
     >>> {name: values.round(3).tolist() for name, values in scores.items()}
     {'msp': [0.659], 'energy': [2.417]}
     """
-    record = x if isinstance(x, Outputs) else Outputs(logits=x)
+    record = as_outputs(x)
+    expect_records(train=train, id_val=id_val)
     listed = [methods] if isinstance(methods, str) or not isinstance(methods, Sequence) else methods
     names = tuple(item for item in listed if isinstance(item, str))
     if len(names) == len(listed) and record.logits is not None and len(record) <= FEW_ROWS:
@@ -146,7 +148,7 @@ def score(
 
 
 def evaluate(
-    methods: str | Sequence[str | Detector],
+    methods: str | Detector | Sequence[str | Detector],
     *,
     id: Outputs,
     ood: Mapping[str, Outputs],
@@ -175,7 +177,7 @@ def evaluate(
 
     Parameters
     ----------
-    methods : str or sequence of str or detectors
+    methods : str, detector, or sequence of them
         Names, detectors, or "all": every method whose needs the records meet.
     id : Outputs
         In-distribution test rows; labels give the accuracy and open-set metrics.
@@ -207,15 +209,13 @@ def evaluate(
         Sets of the same classes under a shift of the inputs, which count as in-distribution:
         the full spectrum of OpenOOD.
     cache : path-like, optional
-        Folder where scores are kept, so that a later run computes only what changed, and one
-        that was killed goes on where it was.
+        Folder that keeps scores: a later run computes only what changed, a killed one goes on.
     compare : bool
         Whether every two methods are tested against each other.
     pictures : bool
         Whether histograms, curves and extreme rows are collected for a report.
     memory : int, optional
-        Bytes that running methods side by side, ranking and comparing them may take; by default
-        half of what is free.
+        Bytes that fitting, ranking and comparing methods may take; by default half of what is free.
     workers : int, optional
         Processes that fit and score methods side by side, with the same results; by default one
         a processor, where there is work and memory enough.
@@ -250,8 +250,12 @@ def evaluate(
         raise BadParameter(f"bootstrap must be at least 0, got {bootstrap}")
     if workers is not None and workers < 1:
         raise BadParameter(f"workers must be at least 1, got {workers}")
-    everything = methods == "all" or list(methods) == ["all"]
-    listed: Sequence[str | Detector] = [methods] if isinstance(methods, str) else methods
+    expect_outputs(id, "id")
+    expect_records(train=train, id_val=id_val, tune=None if isinstance(tune, str) else tune)
+    expect_sets(ood=ood, shifted=shifted or {})
+    listed: Sequence[str | Detector]
+    listed = [methods] if isinstance(methods, str) or not isinstance(methods, Sequence) else methods
+    everything = list(listed) == ["all"]
     if everything:
         listed = [row.name for row in registered()]
     made = [make_detector(item) if isinstance(item, str) else item for item in listed]
@@ -281,10 +285,8 @@ def evaluate(
         {method_of(d).name: d for d in made},
         skip_unmet=everything if skip_unmet is None else skip_unmet,
     )
-    sets: list[tuple[str, str, Outputs | None]] = [
-        ("id", "", id),
-        *(("shifted", key, x) for key, x in inside.items()),
-    ]
+    sets: list[tuple[str, str, Outputs | None]] = [("id", "", id)]
+    sets += [("shifted", key, x) for key, x in inside.items()]
     sets += [("ood", key, x) for key, x in named.items()]
     sets += [("train", "", train), ("id_val", "", id_val), ("tune", "", tuning.outliers)]
     inputs = [Input(role, key, len(x), x.source) for role, key, x in sets if x is not None]

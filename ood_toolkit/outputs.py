@@ -16,6 +16,7 @@ from ood_toolkit.composed import MappedRows
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import CHUNK, product_rows
 from ood_toolkit.streamed import as_streamed
+from ood_toolkit.tensors import untracked
 
 __all__ = ["FLOATS", "Array", "Head", "Outputs"]
 
@@ -28,7 +29,7 @@ FLOATS = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype("f4"), np
 
 def _floats(name: str, values: Any, shape: str) -> Array:
     array: Any = as_streamed(values)
-    array = np.asanyarray(values) if array is None else array
+    array = np.asanyarray(untracked(name, values)) if array is None else array
     if array.dtype not in FLOATS and array.dtype.newbyteorder("=") not in FLOATS:
         raise InputError(
             f"{name}: dtype {array.dtype} is not one of float16, bfloat16, float32, float64; "
@@ -44,7 +45,7 @@ def _floats(name: str, values: Any, shape: str) -> Array:
 def _integers(name: str, values: Any) -> Array:
     if as_streamed(values) is not None:
         return values  # type: ignore[no-any-return]  # its reader has looked at all of them
-    array: Array = np.asanyarray(values)
+    array: Array = np.asanyarray(untracked(name, values))
     if array.dtype.kind not in "iu":
         raise InputError(f"{name} must be integers, got dtype {array.dtype}")
     if array.dtype.kind == "u" and (wrapped := array > np.iinfo(np.int64).max).any():

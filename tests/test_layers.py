@@ -17,10 +17,10 @@ LONGEST = 300
 # and everything on a lower floor, but no neighbour.
 FLOORS = (
     ("errors",),
-    ("streamed",),
+    ("streamed", "tensors"),
     ("kernels", "parameters", "composed"),
     ("outputs",),
-    ("protocols", "chunks"),
+    ("protocols", "chunks", "given"),
     ("bounded",),
     ("metrics", "io", "neighbors"),
     ("shaping", "datasets"),

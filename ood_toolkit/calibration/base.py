@@ -13,6 +13,7 @@ import numpy as np
 from ood_toolkit.calibration.registry import CALIBRATOR_KINDS, method_of_calibrator
 from ood_toolkit.chunks import located, logit_chunks, warn_of_probabilities
 from ood_toolkit.errors import InputError
+from ood_toolkit.given import expect_outputs
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import check_axes
 from ood_toolkit.streamed import refuse_all_rows
@@ -84,6 +85,7 @@ class FittedCalibrator(ABC):
 
     def check(self, x: Outputs) -> None:
         """Raise `InputError` unless `x` has the parts and dimensions that are needed."""
+        expect_outputs(x)
         missing = method_of_calibrator(self.calibrator).missing(x.has())
         if missing:
             raise InputError(located(x, f"{self.name} needs {' and '.join(missing)}"))

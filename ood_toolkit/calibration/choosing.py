@@ -124,7 +124,7 @@ class AutoCalibration:
             try:
                 losses[name] = self._left_out(name, validation, labels)
             except InputError as reason:
-                warnings.warn(f"auto leaves out {name}: {reason}", ToolkitWarning, stacklevel=2)
+                warnings.warn(f"auto leaves out {name}: {reason}", ToolkitWarning, stacklevel=3)
         if not losses:
             raise InputError(located(validation, "auto: no candidate could be fitted"))
         best = min(losses, key=lambda name: float(losses[name].mean()))

@@ -96,7 +96,7 @@ class DAC:
                 f"dac: k = {self.k} is more than the {len(train)} training rows; "
                 f"using k = {len(train)}",
                 ToolkitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         names = tuple(sorted(set(train.layers) & set(validation.layers)))
         banks = tuple(_unit_rows(train, name) for name in ("", *names))

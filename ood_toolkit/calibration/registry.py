@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from ood_toolkit.errors import UnknownName
+from ood_toolkit.given import fits_outputs
 from ood_toolkit.parameters import Parameter, checked_values, parameters_of
 from ood_toolkit.protocols import Calibrator
 
@@ -99,7 +100,7 @@ def calibration_method(
             reference,
             cls,
         )
-        return cls
+        return fits_outputs(cls)
 
     return register
 

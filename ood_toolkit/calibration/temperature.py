@@ -71,7 +71,7 @@ class Temperature:
                 located(validation, f"temperature: {_REASONS[status]}; T is set to "
                         f"{temperature:.4g}"),
                 ToolkitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )  # fmt: skip
         return FittedTemperature(self, validation.classes, 0, temperature, status)
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.chunks import located, probability_chunks
+from ood_toolkit.decision.one_classifier import parts_of_policy, refuse_other_classifiers
 from ood_toolkit.decision.risk import selective_risk_threshold
 from ood_toolkit.decision.verdict import Rule, Verdict, known_labels
 from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.given import expect_outputs
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Scorer, Transform
 
@@ -87,6 +89,13 @@ class Policy:
     others : tuple of (scorer, rule)
         Further detectors; a row that any of them rejects is rejected.
 
+    Raises
+    ------
+    BadParameter
+        If `confidence` is out of range, or a detector is there twice.
+    InputError
+        If two parts were fitted on another number of classes or feature columns.
+
     Examples
     --------
     >>> import ood_toolkit as ood
@@ -113,6 +122,8 @@ class Policy:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise BadParameter(f"{twice} is in the policy twice; each detector may be there once")
+        checks = [(*check, "") for check in self._checks()]
+        refuse_other_classifiers(parts_of_policy(checks, self.calibrator))
 
     @property
     def scorers(self) -> dict[str, Scorer]:
@@ -188,6 +199,7 @@ class Policy:
         InputError
             If logits are missing, or a scorer or the calibrator cannot use a row.
         """
+        expect_outputs(x)
         if x.logits is None:
             raise InputError(located(x, "a policy needs logits"))
         if scores is None:

@@ -15,6 +15,7 @@ from ood_toolkit.bounded import in_blocks
 from ood_toolkit.chunks import checked_statistics, located
 from ood_toolkit.detectors.catalogue import SCORER_KINDS, method_of
 from ood_toolkit.errors import InputError, ToolkitWarning
+from ood_toolkit.given import expect_outputs
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import check_axes
@@ -85,6 +86,7 @@ class FittedScorer(ABC):
 
     def check(self, x: Outputs) -> None:
         """Raise `InputError` unless `x` has the parts and dimensions the scorer needs."""
+        expect_outputs(x)
         missing = method_of(self.detector).missing(x.has())
         if missing:
             raise InputError(located(x, f"{self.name} needs {' and '.join(missing)}"))
@@ -214,5 +216,5 @@ def training_labels(method: str, train: Outputs, *, every_class: bool = True) ->
         if alone.size:
             others = f" and {alone.size - 1} more have" if alone.size > 1 else " has"
             message = f"{method}: class {alone[0]}{others} one row only, which is then its mean"
-            warnings.warn(located(train, message), ToolkitWarning, stacklevel=3)
+            warnings.warn(located(train, message), ToolkitWarning, stacklevel=4)
     return labels

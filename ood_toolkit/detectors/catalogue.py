@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from ood_toolkit.detectors.places import PLACES
 from ood_toolkit.errors import BadParameter, UnknownName
+from ood_toolkit.given import fits_outputs
 from ood_toolkit.parameters import Parameter, checked_values, parameters_of
 from ood_toolkit.protocols import Detector
 
@@ -144,7 +145,7 @@ def method(
             grid=dict(grid or {}),
             chosen_by=auto,
         )
-        return cls
+        return fits_outputs(cls)
 
     return register
 

@@ -121,7 +121,7 @@ class SSD:
                 f"ssd: {word} {flat} varies in {rank} directions, others in {most}; distances "
                 "to it ignore the rest and are too small; take fewer clusters or covariance=oas"
             )
-            warnings.warn(located(record, message), ToolkitWarning, stacklevel=2)
+            warnings.warn(located(record, message), ToolkitWarning, stacklevel=3)
         return SSDScorer(self, 0, len(parts[0].mean), *stacked(parts), smallest)
 
     def _owners(self, record: Outputs) -> Array:

@@ -13,6 +13,7 @@ from ood_toolkit.detectors.catalogue import Method, method_of, parameter_values
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
 from ood_toolkit.detectors.logit_values import Energy
 from ood_toolkit.errors import BadParameter, InputError
+from ood_toolkit.given import fits_outputs
 from ood_toolkit.kernels.products import CHUNK, row_chunks
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, Scorer, Transform
@@ -67,6 +68,7 @@ class Shaping(ABC):
         return _after(self, self, Energy(), train)
 
 
+@fits_outputs
 @dataclass(frozen=True)
 class Composed:
     """A shaping followed by a method of the catalogue.

@@ -113,7 +113,7 @@ class GMM:
                 f"gmm: class {short[0]} has {len(groups[short[0]])} rows for {self.components} "
                 "components; it gets one a row"
             )
-            warnings.warn(located(record, message), ToolkitWarning, stacklevel=2)
+            warnings.warn(located(record, message), ToolkitWarning, stacklevel=3)
         parts: list[Gaussian] = []
         weights: list[float] = []
         for group in groups_of_features(record, groups):
@@ -165,7 +165,7 @@ class GMM:
             ).fit(rows)
         if caught:
             reason = str(caught[0].message).splitlines()[0]
-            warnings.warn(located(record, f"gmm: {reason}"), ToolkitWarning, stacklevel=3)
+            warnings.warn(located(record, f"gmm: {reason}"), ToolkitWarning, stacklevel=4)
         without_ridge = found.covariances_ - self.ridge * np.eye(rows.shape[1])
         if self.covariance == "tied":
             first = inverted(found.means_[0], without_ridge, self.ridge)

@@ -84,7 +84,7 @@ class KNN:
                 f"knn: k = {self.k} is more than the {len(train)} training rows; "
                 f"using k = {len(train)}",
                 ToolkitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         wide = np.float64 if train.features.dtype == np.float64 else np.float32
         bank = feature_matrix(train, dtype=wide, unit_length=self.normalize)

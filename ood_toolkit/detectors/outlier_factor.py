@@ -90,7 +90,7 @@ class LOF:
                 f"lof: k = {self.k} leaves no row out of the {len(record)} training rows; "
                 f"using k = {k}"
             )
-            warnings.warn(located(record, message), ToolkitWarning, stacklevel=2)
+            warnings.warn(located(record, message), ToolkitWarning, stacklevel=3)
         bank = feature_matrix(record)
         found = NeighborIndex.build(bank).search(bank, k, exclude=np.arange(len(bank)))
         reach = found.distances[:, -1].copy()

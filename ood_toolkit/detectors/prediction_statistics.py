@@ -178,7 +178,7 @@ class SoftmaxCentroid:
                 f"softmax_centroid: no training row of class {int(np.argmin(count))} is "
                 "predicted right; its centroid is the one-hot vector",
                 ToolkitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         centroids = np.where(
             count[:, None] > 0, total / np.maximum(count, 1)[:, None], np.eye(classes)

@@ -9,6 +9,7 @@ from ood_toolkit.detectors.planner import fit_method, score_together, unmet_need
 from ood_toolkit.errors import BadParameter, ToolkitError
 from ood_toolkit.evaluation.misclassification import ErrorReport, error_report
 from ood_toolkit.evaluation.records import MethodNote
+from ood_toolkit.given import expect_outputs, expect_records, expect_sets
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector
 
@@ -76,6 +77,9 @@ def evaluate_errors(
         raise BadParameter(f"bootstrap must be at least 0, got {bootstrap}")
     if not 0.0 <= ood_cost < float("inf"):
         raise BadParameter(f"ood_cost must be at least 0 and finite, got {ood_cost}")
+    expect_outputs(x, "x")
+    expect_records(train=train, id_val=id_val)
+    expect_sets(ood=ood or {})
     listed = [methods] if isinstance(methods, str) else methods
     scores: dict[str, Array] = {}
     ood_scores: dict[str, dict[str, Array]] = {}

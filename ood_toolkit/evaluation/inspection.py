@@ -104,7 +104,9 @@ def inspect_outputs(x: Outputs) -> Inspection:
         if array is not None:
             ranges[name], bad = _range_and_bad_row(array, allow_masked=False)
             if bad >= 0:
-                warnings.append(f"{name}: row {bad} holds NaN or infinity; fit and score refuse it")
+                warnings.append(
+                    f"{name}: row {bad} holds NaN or infinity; methods that read {name} refuse it"
+                )
     if x.features is not None and len(x) > 1:
         constant = int((np.ptp(np.asarray(x.features, dtype=np.float32), axis=0) == 0).sum())
         facts["constant_features"] = constant

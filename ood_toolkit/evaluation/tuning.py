@@ -21,6 +21,7 @@ from ood_toolkit.errors import BadParameter, InputError, ToolkitError, ToolkitWa
 from ood_toolkit.evaluation.leakage import content_digest
 from ood_toolkit.evaluation.pseudo_outliers import pseudo_outliers
 from ood_toolkit.evaluation.records import plain
+from ood_toolkit.given import expect_records
 from ood_toolkit.metrics import auroc
 from ood_toolkit.outputs import Outputs
 from ood_toolkit.protocols import Detector
@@ -150,6 +151,7 @@ def tune(
     >>> chosen.rule, dict(chosen.parameters)
     ('pseudo-outliers', {'k': 1})
     """
+    expect_records(train=train, validation=validation, ood=ood)
     made = make_detector(detector) if isinstance(detector, str) else detector
     row = method_of(made)
     free = _free_grid(row, made)

@@ -23,12 +23,19 @@ from ood_toolkit.io.formats import open_arrays
 from ood_toolkit.io.gate import Limits
 from ood_toolkit.io.keys import choose_head, known_name
 from ood_toolkit.io.labels import LabelPolicy, check_labels, whole_labels
-from ood_toolkit.io.source import Bare, Source, file_name, open_source
+from ood_toolkit.io.source import (
+    Bare,
+    FileDescription,
+    Source,
+    description,
+    file_name,
+    open_source,
+)
 from ood_toolkit.io.stored import StoredArray
 from ood_toolkit.outputs import Head, Outputs
 from ood_toolkit.streamed import Memory
 
-__all__ = ["load", "load_head"]
+__all__ = ["load", "load_described", "load_head"]
 
 
 def load(
@@ -96,19 +103,54 @@ def load(
     >>> len(x), x.classes, sorted(x.has())
     (3, 3, ['labels', 'logits'])
     """
+    return load_described(
+        path,
+        head=head,
+        keys=keys,
+        as_=as_,
+        labels=labels,
+        dtype=dtype,
+        max_bytes=max_bytes,
+        memory=memory,
+    )[0]
+
+
+def load_described(
+    path: str | Path,
+    *,
+    head: Head | str | Path | None = None,
+    keys: Mapping[str, str] | None = None,
+    as_: Bare = "logits",
+    labels: bool | Literal["lenient"] = True,
+    dtype: str | None = None,
+    max_bytes: int | None = None,
+    memory: int | None = None,
+) -> tuple[Outputs, FileDescription]:
+    """What `load` and `describe` say of a file, from one look: a pipe can be read only once."""
     if labels not in (True, False, "lenient"):
         raise BadParameter(f"labels must be True, False or 'lenient', got {labels!r}")
     word = float_type(dtype)
     given = load_head(head, max_bytes=max_bytes) if isinstance(head, (str, os.PathLike)) else head
     unread = () if labels else ("labels",)
     source = open_source(path, keys=keys, as_=as_, max_bytes=max_bytes, unread=unread)
+    record = _record(source, given, labels, word, None if memory is None else Memory(memory))
+    return record, description(source)
+
+
+def _record(
+    source: Source,
+    given: Head | None,
+    labels: bool | Literal["lenient"],
+    word: np.dtype | None,
+    allowed: Memory | None,
+) -> Outputs:
+    """The record of an opened file."""
     arrays = dict(source.arrays)
     label = arrays.pop("labels", None)
     weight, bias = arrays.pop("head_weight", None), arrays.pop("head_bias", None)
     parts: dict[str, Any] = {"head": given}
     if given is None and weight is not None:
         parts["head"] = _head(weight, bias)
-    allowed = None if memory is None else Memory(memory)
     for name, stored in arrays.items():
         if name in ("token_mask", "token_ids", "thumbnails", "text"):
             parts[name] = others(fitting(stored, allowed), name)
@@ -179,7 +221,7 @@ def _warn_transposed(source: Source, head: Head | None) -> None:
             f"{source.path}: logits of shape {logits.shape} are taken as {rows} rows of {classes} "
             "classes; transpose them if it is the other way round",
             ToolkitWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ood_toolkit.errors import DataError, InputError
-from ood_toolkit.io.load import load
+from ood_toolkit.io.load import load, load_described
+from ood_toolkit.io.source import FileDescription
 from ood_toolkit.outputs import Head, Outputs
 
 __all__ = ["Reading", "with_head"]
@@ -57,6 +58,27 @@ class Reading:
             memory=self.memory,
         )
         return with_head(record, path, otherwise)
+
+    def load_described(
+        self, path: str, *, labels: bool | Literal["lenient"] = True
+    ) -> tuple[Outputs, FileDescription]:
+        """Read one record and say which arrays the file holds; it is opened once.
+
+        Raises
+        ------
+        DataError
+            As `load` does.
+        """
+        return load_described(
+            path,
+            head=self.head,
+            keys=self.keys,
+            as_=self.as_,
+            labels=labels,
+            dtype=self.dtype,
+            max_bytes=self.max_bytes,
+            memory=self.memory,
+        )
 
 
 def with_head(record: Outputs, path: str, head: Head | None) -> Outputs:

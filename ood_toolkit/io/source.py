@@ -21,6 +21,7 @@ __all__ = [
     "FileDescription",
     "Source",
     "describe",
+    "description",
     "file_name",
     "open_source",
 ]
@@ -148,7 +149,11 @@ def describe(
     ...     describe(path).arrays
     (ArrayDescription(key='', name='logits', shape=(4, 3), dtype='float32'),)
     """
-    source = open_source(path, keys=keys, as_=as_, max_bytes=max_bytes)
+    return description(open_source(path, keys=keys, as_=as_, max_bytes=max_bytes))
+
+
+def description(source: Source) -> FileDescription:
+    """What `describe` says, of a file that is open: a pipe cannot be opened a second time."""
     taken = [ArrayDescription(a.key, n, a.shape, a.type_name) for n, a in source.arrays.items()]
     ignored = [ArrayDescription(a.key, None, a.shape, a.type_name) for a in source.ignored]
     return FileDescription(source.path, source.format, source.parts, (*taken, *ignored))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import threading
 from pathlib import Path
 
 import ml_dtypes
@@ -12,7 +16,7 @@ from ood_toolkit_cli.names import METHOD_NAMES
 import ood_toolkit as ood
 from ood_toolkit import Outputs
 from ood_toolkit.evaluation.inspection import inspect_outputs
-from tests.cli.running import save, tool
+from tests.cli.running import TOOL, save, tool
 from tests.reference.known import fixture
 
 
@@ -27,7 +31,7 @@ def test_what_an_outputs_file_holds(files: Path) -> None:
     assert facts["range_logits"] == [test.logits.min(), test.logits.max()]
     arrays = {a["key"]: a for a in facts["arrays"]}
     assert arrays["features"] == {
-        "key": "features", "read_as": "features", "shape": "120 x 10", "dtype": "float64",
+        "key": "features", "read_as": "features", "shape": [120, 10], "dtype": "float64",
     }  # fmt: skip
     assert {"logits", "labels", "head_weight", "head_bias"} <= set(arrays)
     assert facts["warnings"] == []
@@ -111,7 +115,7 @@ def test_a_row_that_cannot_be_scored_is_named_not_refused(tmp_path: Path) -> Non
     assert run.status == 0
     warnings = " ".join(run.document["warnings"])
     assert "logits: row 4" in warnings
-    assert "features: row 5" in warnings
+    assert "features: row 5 holds NaN or infinity; methods that read features refuse it" in warnings
 
 
 def test_shards_are_described_as_one(tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_shards_are_described_as_one(tmp_path: Path) -> None:
     for path in (tmp_path / "parts", tmp_path / "parts" / "*.npz"):
         facts = tool("info", path, "--json").document
         assert (facts["rows"], facts["classes"]) == (12, 4)
-        assert facts["arrays"][0]["shape"] == "12 x 4"
+        assert facts["arrays"][0]["shape"] == [12, 4]
 
 
 def test_a_folder_without_shards_and_a_missing_file(tmp_path: Path) -> None:
@@ -153,6 +157,26 @@ def test_what_a_detector_file_holds(files: Path, tmp_path: Path) -> None:
     assert facts["fitted_on"]["rows"] == 300
     assert facts["threshold"]["tpr"] == 0.9
     assert "knn" in tool("info", out).out
+
+
+def test_a_pipe_is_read_once(files: Path, tmp_path: Path) -> None:
+    table = tmp_path / "x.csv"
+    ood.save_outputs(Outputs(logits=ood.load(files / "logits.npz").logits), table)
+    expected = tool("info", table, "--json").document
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for name, how in (("-", {"input": table.read_bytes()}), (str(pipe), {})):
+        if name != "-":
+            threading.Thread(target=lambda: pipe.write_bytes(table.read_bytes())).start()
+        run = subprocess.run([TOOL, "info", name, "--json"], **how,  # type: ignore[call-overload]
+                             capture_output=True, check=True, timeout=300)  # fmt: skip
+        said = json.loads(run.stdout)
+        assert said == expected | {"file": name, "format": "text stream"}
+
+
+def test_help_names_every_kind_of_file() -> None:
+    said = " ".join(tool("info", "--help").out.split())
+    assert "a detector, calibrator or policy" in said
 
 
 def test_safetensors_outputs_are_outputs(files: Path, tmp_path: Path) -> None:

@@ -297,6 +297,22 @@ def test_policies_that_make_no_sense(
     assert not out.exists()
 
 
+def test_a_policy_of_two_classifiers_names_both_files(folder: Path, tmp_path: Path) -> None:
+    x = ood.load(folder / "val.npz")
+    few = save(tmp_path / "few.npz", logits=x.logits[:, :3], labels=x.labels % 3)
+    detector, calibrator = tmp_path / "s.safetensors", tmp_path / "c.safetensors"
+    assert threshold(folder, "softmax_centroid", detector, "--rule", "method").status == 0
+    assert tool("calibrate", few, "-m", "temperature", "-q", "-o", calibrator).status == 0
+    out = tmp_path / "policy.safetensors"
+    run = tool("policy", "--detector", detector, "--calibrator", calibrator, "-o", out)
+    assert run.status == 3
+    assert run.error == (
+        f"{calibrator}: temperature is for 3 classes, but softmax_centroid ({detector}) for 4; "
+        "fit every part of a policy on outputs of one classifier"
+    )
+    assert not out.exists()
+
+
 def test_a_policy_has_its_own_detectors(made: Path, folder: Path) -> None:
     run = tool("score", folder / "test.npz", "--policy", made, "-m", "energy")
     assert run.status == 2

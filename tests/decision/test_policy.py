@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ood_toolkit import Energy, MaxLogit, Outputs, SoftmaxCentroid, Temperature, Threshold
+from ood_toolkit import (
+    KDE,
+    KNN,
+    Energy,
+    MaxLogit,
+    Outputs,
+    SoftmaxCentroid,
+    Temperature,
+    Threshold,
+)
 from ood_toolkit.decision import (
     ACTIONS,
     ClassThresholds,
@@ -142,6 +151,45 @@ def test_a_risk_that_cannot_be_kept(policy: Policy) -> None:
             policy.keeping_risk(x, risk=value)
         with pytest.raises(BadParameter, match="delta must lie in"):
             policy.keeping_risk(x, risk=0.3, delta=value)
+
+
+# Parts of one classifier
+
+
+def few_classes(x: Outputs, classes: int) -> Outputs:
+    """The same rows, of a classifier that knows the first classes only."""
+    return Outputs(logits=x.logits[:, :classes], labels=x.labels % classes)  # type: ignore[index, operator]
+
+
+def test_parts_of_different_classifiers_are_refused() -> None:
+    x = overconfident(300, seed=1)
+    fewer = few_classes(x, 3)
+    energy = Energy().fit()
+    threshold = Threshold.at_tpr(energy.score(x))
+    predicted = np.asarray(fewer.logits).argmax(axis=1)
+    by_class = ClassThresholds.at_tpr(energy.score(fewer), predicted, 3)
+    centroid = SoftmaxCentroid().fit(x)
+    other = SoftmaxCentroid().fit(fewer)
+    assert (centroid.classes, other.classes) == (4, 3)
+    with pytest.raises(
+        InputError, match="temperature is for 3 classes, but softmax_centroid for 4;"
+    ):
+        Policy(centroid, threshold, Temperature().fit(fewer))
+    with pytest.raises(InputError, match="rule by class of energy is for 3 classes, but softmax_"):
+        Policy(centroid, threshold, others=((energy, by_class),))
+    with pytest.raises(InputError, match="temperature is for 4 classes, but the rule by class"):
+        Policy(energy, by_class, Temperature().fit(x))
+    Policy(energy, threshold, Temperature().fit(fewer))  # energy takes any number of classes
+
+
+def test_detectors_of_different_features_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    wide = Outputs(features=rng.normal(size=(50, 8)), logits=rng.normal(size=(50, 4)))
+    narrow = Outputs(features=wide.features[:, :5], logits=wide.logits)  # type: ignore[index]
+    knn, kde = KNN(k=3).fit(wide), KDE().fit(narrow)
+    threshold = Threshold.at_tpr(np.arange(20.0))
+    with pytest.raises(InputError, match="kde is for 5 feature columns, but knn for 8;"):
+        Policy(knn, threshold, others=((kde, threshold),))
 
 
 # One file

@@ -151,7 +151,7 @@ class SDM:
                 "classifier is surer of rows it was trained on: the score ranks, but alpha is "
                 "not kept on new rows",
                 ToolkitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return self.fit_adapted(None, support, calibration, origin)
 
@@ -251,7 +251,7 @@ def _check(support: Outputs, calibration: Outputs) -> None:
         warnings.warn(
             located(support, f"sdm: {count} training rows are unlabelled; each ends any run"),
             ToolkitWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     assert calibration.labels is not None
     absent_classes = np.setdiff1d(np.arange(support.classes), calibration.labels)
@@ -263,5 +263,5 @@ def _check(support: Outputs, calibration: Outputs) -> None:
                 "prediction will be rejected",
             ),
             ToolkitWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
