@@ -202,8 +202,8 @@ class OpenMaxScorer(FittedScorer):
             rows = np.arange(len(z))
             for rank in range(alpha):
                 top = left.argmax(axis=1)
+                value = left[rows, top]  # -inf once no live class is left to revise
                 left[rows, top] = -np.inf
-                value = z[rows, top]
                 share = (alpha - rank) / alpha * self._outlying(z, top)
                 moved = np.where(value > -np.inf, value, 0.0) * share
                 revised[rows, top] -= moved
