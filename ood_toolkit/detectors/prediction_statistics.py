@@ -16,6 +16,7 @@ from ood_toolkit.detectors.base import (
     training_logits,
 )
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.training import finite
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.statistics import LARGEST, PREDICTION, RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
@@ -78,6 +79,7 @@ class StandardizedMaxLogit:
             own = largest[predicted == c]
             if len(own) >= 2 and own.std() > 0:
                 mean[c], spread[c] = own.mean(), own.std()
+        finite(np.array([mean, spread]), located(train, "standardized_max_logit"), "logits")
         if not spread.all():
             raise InputError("standardized_max_logit: every training row has the same max logit")
         return StandardizedMaxLogitScorer(self, train.classes, 0, mean, spread)
