@@ -116,7 +116,8 @@ def score(
     UnknownName
         If a method does not exist.
     InputError
-        If a method's needs are not met, or a row holds NaN or infinity where it may not.
+        If a method's needs are not met, or a row holds NaN or infinity where it may not, or
+        values so large that a score would be NaN.
 
     Examples
     --------

@@ -15,7 +15,7 @@ from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.products import CHUNK, chunk_of_logits, row_chunks
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.scratch import Scratch
-from ood_toolkit.kernels.softmax import softmax_rows
+from ood_toolkit.kernels.softmax import predicted_softmax
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.outputs import Array, Outputs
@@ -32,6 +32,9 @@ __all__ = [
     "located",
     "logit_chunks",
     "look_like_probabilities",
+    "numbered",
+    "predicted_chunks",
+    "predicted_probabilities",
     "probability_chunks",
     "refuse_bad_features",
     "refuse_bad_row",
@@ -62,10 +65,10 @@ def refuse_bad_row(x: Outputs, row: int) -> None:
         if (values == np.inf).any()
         else "is -inf in every class"
     )
-    raise InputError(located(x, f"logits: row {_numbered(x, row)} {what}; remove or repair it"))
+    raise InputError(located(x, f"logits: row {numbered(x, row)} {what}; remove or repair it"))
 
 
-def _numbered(x: Outputs, row: int) -> int:
+def numbered(x: Outputs, row: int) -> int:
     """The row's number in the file that a streamed record is a part of."""
     for array in (x.logits, x.features, x.members, x.token_logits, *x.layers.values()):
         if (rows := as_streamed(array)) is not None:
@@ -92,7 +95,7 @@ def refuse_bad_features(x: Outputs, row: int) -> None:
     if row >= 0:
         raise InputError(
             located(
-                x, f"features: row {_numbered(x, row)} holds NaN or infinity; remove or repair it"
+                x, f"features: row {numbered(x, row)} holds NaN or infinity; remove or repair it"
             )
         )
 
@@ -156,16 +159,27 @@ def probability_chunks(x: Outputs) -> Iterator[tuple[slice, Array]]:
     InputError
         Naming the first row with NaN, +inf or nothing but -inf.
     """
+    for part, p, _ in predicted_chunks(x):
+        yield part, p
+
+
+def predicted_chunks(x: Outputs) -> Iterator[tuple[slice, Array, Array]]:
+    """As `probability_chunks`, with the predictions of the logits."""
     for part in row_chunks(len(x), chunk_of_logits(x.classes)):
-        yield part, checked_probabilities(x, part)
+        yield part, *predicted_probabilities(x, part)
 
 
 def checked_probabilities(x: Outputs, part: slice) -> Array:
     """Softmax of some rows of logits in float64, none bad."""
+    return predicted_probabilities(x, part)[0]
+
+
+def predicted_probabilities(x: Outputs, part: slice) -> tuple[Array, Array]:
+    """The same, and the prediction of each row's logits."""
     assert x.logits is not None
-    probabilities, bad = softmax_rows(x.logits[part])
+    probabilities, predicted, bad = predicted_softmax(x.logits[part])
     refuse_bad_row(x, part.start + bad if bad >= 0 else -1)
-    return probabilities
+    return probabilities, predicted
 
 
 def scored_probabilities(x: Outputs, judge: Callable[[Array, slice], Array]) -> Array:
@@ -241,7 +255,9 @@ def _scored(rows: int, step: int, judge: Callable[[slice], Array]) -> Array:
 
     def work(start: int, stop: int) -> None:
         try:
-            scores[start:stop] = judge(slice(start, stop))
+            # what overflows is an infinite score, or a NaN that is refused where scores leave
+            with np.errstate(over="ignore", invalid="ignore"):
+                scores[start:stop] = judge(slice(start, stop))
         except InputError as error:
             refused.append((start, error))
 
@@ -262,7 +278,7 @@ def checked_features(x: Outputs, part: slice, unit_length: bool, dtype: Any) -> 
     if unit_length:
         length = np.linalg.norm(chunk, axis=1, keepdims=True)
         if not length.all():
-            row = _numbered(x, part.start + int(np.argmin(length[:, 0])))
+            row = numbered(x, part.start + int(np.argmin(length[:, 0])))
             raise InputError(
                 located(x, f"features: row {row} is all zero and has no direction; remove it")
             )

@@ -183,12 +183,21 @@ def test_every_parameter_has_a_variant_that_is_compared() -> None:
     assert compared == {(row.name, p.name) for row in registered() for p in row.parameters}
 
 
+def with_masked_classes(x: Outputs) -> Outputs:
+    """The logits, with one class masked, with two left, with the first or the last left."""
+    logits = x.logits.copy()
+    logits[::3, 1] = -np.inf
+    logits[1::9, 2:] = -np.inf
+    logits[2::9, :3] = -np.inf
+    logits[4::9, 1:] = -np.inf
+    logits[5::9, :-1] = -np.inf
+    return Outputs(logits=logits)
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if ROWS[n].needs == ("logits",)], ids=str)
 def test_a_masked_class_is_no_class(name: str, train: Outputs, x: Outputs) -> None:
     """A logit of -inf: the twin, which never heard of the fast path, agrees."""
-    logits = x.logits.copy()
-    logits[::3, 1] = -np.inf
-    masked = Outputs(logits=logits)
+    masked = with_masked_classes(x)
     expected = TWINS[name](masked, train)
     assert fitted(name, train).score(masked) == pytest.approx(expected, rel=1e-10, abs=1e-13)
 
@@ -402,6 +411,17 @@ def test_class_permutation(name: str, train: Outputs, x: Outputs) -> None:
     order = np.random.default_rng(3).permutation(CLASSES)
     got = fitted(name, permuted_classes(train, order)).score(permuted_classes(x, order))
     assert got == pytest.approx(fitted(name, train).score(x), rel=1e-9, abs=1e-11)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in having("class_permutation") if ROWS[n].needs == ("logits",)]
+)
+def test_class_permutation_of_masked_rows(name: str, train: Outputs, x: Outputs) -> None:
+    order = np.random.default_rng(3).permutation(CLASSES)
+    masked = with_masked_classes(x)
+    moved = Outputs(logits=masked.logits[:, order])
+    got = fitted(name, permuted_classes(train, order)).score(moved)
+    assert got == pytest.approx(fitted(name, train).score(masked), rel=1e-9, abs=1e-11)
 
 
 @pytest.mark.parametrize("name", having("logit_shift"))

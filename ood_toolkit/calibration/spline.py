@@ -63,7 +63,7 @@ class SplineCalibration:
         """
         z, labels = validation_rows("spline", validation)
         log_p = log_softmax(z)
-        best = log_p.argmax(axis=1)
+        best = z.argmax(axis=1)
         score = np.exp(log_p[np.arange(len(z)), best])
         order = np.argsort(score, kind="stable")
         rows = len(z)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ood_toolkit.chunks import located, probability_chunks
+from ood_toolkit.chunks import located, predicted_chunks
 from ood_toolkit.decision.one_classifier import parts_of_policy, refuse_other_classifiers
 from ood_toolkit.decision.risk import selective_risk_threshold
 from ood_toolkit.decision.verdict import Rule, Verdict, known_labels
@@ -208,8 +208,8 @@ class Policy:
         belongs = np.logical_and.reduce([verdict.accept for verdict in verdicts.values()])
         calibrated = self.calibrator.apply(x) if self.calibrator is not None else x
         prediction, probability = np.empty(len(x), dtype=np.int64), np.empty(len(x))
-        for part, p in probability_chunks(calibrated):
-            prediction[part], probability[part] = p.argmax(axis=1), p.max(axis=1)
+        for part, p, predicted in predicted_chunks(calibrated):
+            prediction[part], probability[part] = predicted, p.max(axis=1)
         sure = probability >= self.confidence
         action = np.where(belongs, np.where(sure, "accept", "defer"), "reject")
         first = next(iter(verdicts))

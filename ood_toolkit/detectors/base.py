@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ood_toolkit.bounded import in_blocks
-from ood_toolkit.chunks import checked_statistics, located
+from ood_toolkit.chunks import checked_statistics, located, numbered
 from ood_toolkit.detectors.catalogue import SCORER_KINDS, method_of
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.given import expect_outputs
+from ood_toolkit.kernels.numbers import first_nan
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import check_axes
@@ -78,11 +79,34 @@ class FittedScorer(ABC):
         Raises
         ------
         InputError
-            If a part is missing, a dimension differs from the fit's, or a row holds NaN
-            or infinity where it may not.
+            If a part is missing, a dimension differs from the fit's, a row holds NaN or
+            infinity where it may not, or values so large that the score would be NaN.
         """
+        return self.numbers(x, self.judged(x))
+
+    def judged(self, x: Outputs, /) -> Array:
+        """As `score`, for callers that ask `numbers` of the rows as they count them."""
         self.check(x)
         return in_blocks(x, self._score)
+
+    def numbers(self, x: Outputs, scores: Array) -> Array:
+        """The scores, none of which may be NaN.
+
+        Whoever hands scores out asks this once: a method of finite values may overflow on the
+        way, and every caller compares what it gets.
+
+        Raises
+        ------
+        InputError
+            Naming the first row whose score is NaN.
+        """
+        row = first_nan(scores)
+        if row >= 0:
+            parts = " and ".join(p for p in method_of(self.detector).needs if p != "head")
+            what = f"holds values too large for {self.name}, whose score of it would be NaN"
+            where = f"{parts}: row {numbered(x, row)}"
+            raise InputError(located(x, f"{where} {what}; scale it down or remove it"))
+        return scores
 
     def check(self, x: Outputs) -> None:
         """Raise `InputError` unless `x` has the parts and dimensions the scorer needs."""

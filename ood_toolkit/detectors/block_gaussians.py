@@ -11,6 +11,7 @@ import numpy as np
 from ood_toolkit.chunks import located, scored_features
 from ood_toolkit.detectors.base import FittedScorer, training_labels
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.covariance import eigenpairs
 from ood_toolkit.detectors.training import (
     feature_matrix,
     groups_of_features,
@@ -128,7 +129,7 @@ class HVCMBlocks:
         level = np.trace(covariance, axis1=1, axis2=2)
         least = np.finfo(np.float64).eps * np.trace(pooled, axis1=1, axis2=2)
         chosen = np.where((level > least)[:, np.newaxis, np.newaxis], covariance, pooled)
-        values, vectors = np.linalg.eigh(chosen)
+        values, vectors = eigenpairs(chosen, "hvcm_blocks")
         # eigenvalues that are rounding would drown in the ridge, or it in them
         rounding = values.shape[1] * np.finfo(np.float64).eps * values[:, -1:]
         values = np.where(values > rounding, values, 0.0)

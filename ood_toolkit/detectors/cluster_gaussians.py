@@ -146,7 +146,7 @@ class SSD:
         if self.covariance != "pseudo_inverse":
             rows = feature_matrix(record, dtype=np.float64, unit_length=True)
             covariance = shrunk(covariance, self.covariance, rows - mean, name)
-        found = inverted(mean, covariance)
+        found = inverted(mean, covariance, name=name)
         if not len(found.axes):
             raise InputError(f"{name}: the covariance is zero; all its rows have one direction")
         return found

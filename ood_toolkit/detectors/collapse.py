@@ -11,7 +11,9 @@ import numpy as np
 from ood_toolkit.chunks import located, scored_features
 from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.covariance import eigenpairs
 from ood_toolkit.detectors.feature_moments import feature_moments
+from ood_toolkit.detectors.training import finite
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.kernels.statistics import LARGEST, RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
@@ -85,14 +87,14 @@ class NECO:
         if self.dim != "auto" and self.dim > dims:
             raise BadParameter(f"neco.dim = {self.dim}, but the features have {dims} columns")
         moments = feature_moments(train)
-        covariance = moments.total_covariance()
+        covariance = finite(moments.total_covariance(), located(train, "neco"))
         variance = np.diag(covariance).copy()
         # what rounding leaves of a constant column is no spread
         variance[variance <= np.finfo(np.float64).eps * variance.max()] = 0.0
         if not variance.any():
             raise InputError(located(train, "neco: every training feature row is the same"))
         spread = np.where(variance > 0, np.sqrt(variance), 1.0)
-        values, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
+        values, vectors = eigenpairs(covariance / np.outer(spread, spread), "neco")
         values, vectors = values[::-1], vectors[:, ::-1]
         explained = np.cumsum(values) / values.sum()
         kept = int(np.argmax(explained >= EXPLAINED)) + 1 if self.dim == "auto" else self.dim

@@ -44,8 +44,11 @@ class After(FittedScorer):
         finite_features(x)  # names a bad row by its place in the whole record
         step = max(1, LOGITS // (CHUNK * max(1, x.classes))) * CHUNK
         scores = np.empty(len(x))
+        # a NaN is told of by its row in the whole record, and not in a part of it
+        scorer = self.scorer
+        judge = scorer.judged if isinstance(scorer, FittedScorer) else scorer.score
         for part in row_chunks(len(x), step):
-            scores[part] = self.scorer.score(self.transform.apply(x.rows(part)))
+            scores[part] = judge(self.transform.apply(x.rows(part)))
         return scores
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ood_toolkit.detectors.training import finite
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array
@@ -16,6 +17,7 @@ __all__ = [
     "CovarianceRule",
     "Whitening",
     "conditioning",
+    "eigenpairs",
     "shrunk",
     "whitening",
 ]
@@ -43,6 +45,20 @@ class Whitening:
     eigenvalues: Array
 
 
+def eigenpairs(matrix: Array, name: str) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors.  (..., D, D) -> (..., D), (..., D, D).
+
+    Every symmetric matrix of moments is taken apart here.
+
+    Raises
+    ------
+    InputError
+        If an entry is not finite.
+    """
+    values, vectors = np.linalg.eigh(finite(matrix, name))
+    return values, vectors
+
+
 def whitening(covariance: Array, name: str) -> Whitening:
     """Whitening of the pseudo-inverse: Sigma^+ = matrix @ matrix.T.
 
@@ -52,10 +68,10 @@ def whitening(covariance: Array, name: str) -> Whitening:
     Raises
     ------
     InputError
-        If the covariance is zero: every row equals its class mean.
+        If the covariance is zero, every row equal to its class mean, or not finite.
     """
     with one_blas_thread() if len(covariance) <= _ALONE else nullcontext():
-        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = eigenpairs(covariance, name)
     kept = values > covariance.shape[0] * np.finfo(np.float64).eps * max(values[-1], 0.0)
     if not kept.any():
         raise InputError(f"{name}: the covariance is zero; every training row equals its mean")
@@ -69,8 +85,11 @@ def shrunk(covariance: Array, rule: CovarianceRule, centred: Array, name: str) -
     Raises
     ------
     InputError
-        If a feature is constant: shrinkage would hand its variance a made-up value.
+        If a feature is constant: shrinkage would hand its variance a made-up value; or if
+        fourth powers, which the rules are made of, overflow.
     """
+    with np.errstate(over="ignore"):
+        finite(np.square(np.square(np.abs(centred).max()) * len(centred)), name)
     if not (np.diag(covariance) > 0).all():
         column = int(np.argmin(np.diag(covariance)))
         raise InputError(

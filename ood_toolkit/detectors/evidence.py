@@ -15,8 +15,8 @@ from ood_toolkit.kernels.statistics import (
     LARGEST,
     RowStatistics,
     Statistic,
+    excess,
     kl_to_prior,
-    log_sum_exp,
 )
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
@@ -30,6 +30,9 @@ __all__ = [
     "StandardizedLogit",
     "StandardizedLogitScorer",
 ]
+
+LEAST_SPREAD, MOST_SPREAD = 1e-100, 1e100
+"""Rows whose logits differ by less or more are scaled before anything is squared."""
 
 
 @method(
@@ -136,13 +139,28 @@ class StandardizedLogitScorer(FittedScorer):
         def judge(z: Array, part: slice) -> Array:
             live = z > -np.inf
             classes = live.sum(axis=1)
-            below = np.where(live, z.max(axis=1, keepdims=True) - z, 0.0)
+            below = _below(z, live)
+            widest = below.max(axis=1)
+            extreme = ~((widest > LEAST_SPREAD) & (widest < MOST_SPREAD))
+            if extreme.any():
+                below[extreme] = _below(_scaled(z[extreme], live[extreme]), live[extreme])
             mean = below.sum(axis=1) / classes
             centred = np.where(live, below - mean[:, None], 0.0)
             spread = np.sqrt(np.einsum("nc,nc->n", centred, centred) / classes)
             return np.asarray(mean / np.where(spread > 0, spread, 1.0))
 
         return scored_logits(x, judge)
+
+
+def _below(z: Array, live: Array) -> Array:
+    """By how much each live logit is less than the largest; 0 of others.  (n, C) -> (n, C)."""
+    return np.where(live, z.max(axis=1, keepdims=True) - z, 0.0)
+
+
+def _scaled(z: Array, live: Array) -> Array:
+    """Rows times the power of two that brings their largest magnitude to 1/2 ... 1."""
+    magnitude = np.where(live, np.abs(z), 0.0).max(axis=1, keepdims=True)
+    return np.asarray(np.ldexp(z, -np.frexp(magnitude)[1]))
 
 
 @method(
@@ -158,7 +176,7 @@ class StandardizedLogitScorer(FittedScorer):
 class InhibitedSoftmax(LogitDetector):
     """Largest probability of a softmax with one extra, constant logit.
 
-    S = exp(max z) / (sum exp(z) + exp(a)), in (0, 1); larger = more in-distribution.
+    S = exp(max z) / (sum exp(z) + exp(a)), in [0, 1]; larger = more in-distribution.
 
     Parameters
     ----------
@@ -192,12 +210,14 @@ class InhibitedSoftmax(LogitDetector):
         require(math.isfinite(self.a), f"inhibited_softmax.a must be finite, got {self.a}")
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """The largest logit and log-sum-exp."""
-        return (LARGEST, log_sum_exp(1.0))
+        """The largest logit, and by how much log-sum-exp exceeds it."""
+        return (LARGEST, excess(1.0))
 
     def combine(self, rows: RowStatistics, /) -> Array:
-        """Exp(max z - ln(sum exp(z) + exp(a)))."""
-        return np.asarray(np.exp(rows[LARGEST] - np.logaddexp(rows[log_sum_exp(1.0)], self.a)))
+        """1 / (sum exp(z - max z) + exp(a - max z)): log-sum-exp itself would be rounded."""
+        with np.errstate(over="ignore"):  # nothing but the constant counts: 0
+            constant = np.exp(self.a - rows[LARGEST])
+        return np.asarray(1.0 / (np.exp(rows[excess(1.0)]) + constant))
 
 
 @method(

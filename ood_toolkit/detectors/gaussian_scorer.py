@@ -150,7 +150,7 @@ def fit_gaussian(
         if rule != "pseudo_inverse":
             rows = np.vstack([c for _, c in feature_chunks(train, unit_length=unit_length)])
             covariance = shrunk(covariance, rule, rows - centres[owner], name)
-        map_ = whitening(covariance, name)
+        map_ = whitening(covariance, located(train, name))
         return map_.matrix, conditioning(covariance, map_, len(train), rule)
 
     background, within, means = nothing, nothing, np.zeros((0, 0))

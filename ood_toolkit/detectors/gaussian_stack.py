@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ood_toolkit.detectors.base import FittedScorer
+from ood_toolkit.detectors.covariance import eigenpairs
 from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array
 
@@ -46,26 +47,30 @@ class Gaussian:
         )
 
 
-def inverted(mean: Array, covariance: Array, ridge: float = 0.0) -> Gaussian:
+def inverted(
+    mean: Array, covariance: Array, ridge: float = 0.0, *, name: str = "a Gaussian"
+) -> Gaussian:
     """The Gaussian of a mean (D,) and a covariance (D, D), to whose diagonal `ridge` is added.
 
     Eigenvalues up to D * eps * the largest are rounding and count as zero before the ridge; so
-    do those that rounding of the mean alone can leave.
+    do those that rounding of the mean alone can leave.  Messages begin with the name.
     """
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = eigenpairs(covariance, name)
     kept = _vary(values, mean)
     axes = np.ascontiguousarray(vectors[:, kept].T)
     return Gaussian(mean, axes, 1.0 / (values[kept] + ridge), 1.0 / ridge if ridge else 0.0)
 
 
-def inverted_span(mean: Array, centred: Array, ridge: float = 0.0) -> Gaussian | None:
+def inverted_span(
+    mean: Array, centred: Array, ridge: float = 0.0, *, name: str = "a Gaussian"
+) -> Gaussian | None:
     """The same from rows less their mean, of which there are fewer than dimensions.
 
     The eigenvectors of the rows' products with each other, (n, n), lead to those of the
     covariance.  None where variances differ by so much that the small ones lose digits.
     """
     with one_blas_thread():
-        values, vectors = np.linalg.eigh(centred @ centred.T / len(centred))
+        values, vectors = eigenpairs(centred @ centred.T / len(centred), name)
         kept = _vary(values, mean)
         if not kept.any() or values[kept][0] < LEAST_VARIANCE * values[-1]:
             return None

@@ -14,7 +14,7 @@ from ood_toolkit.detectors.catalogue import LIKELIHOOD, method
 from ood_toolkit.detectors.covariance import whitening
 from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.detectors.kernel_sums import KernelBank, choose_bandwidth
-from ood_toolkit.detectors.training import feature_matrix, training_features
+from ood_toolkit.detectors.training import feature_matrix, finite, training_features
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
@@ -99,7 +99,7 @@ class KDE:
         if self.whiten:
             moments = feature_moments(record)
             origin = moments.mean()
-            map_ = whitening(moments.total_covariance(), "kde").matrix
+            map_ = whitening(moments.total_covariance(), located(record, "kde")).matrix
             distinct = [((unique - origin) @ map_, count) for unique, count in distinct]
         banks = [KernelBank.of(unique) for unique, _ in distinct]
         fixed = None if self.bandwidth == "auto" else float(self.bandwidth)
@@ -110,6 +110,11 @@ class KDE:
                 if self.per_class
                 else located(record, "kde: every training row is the same; choose a bandwidth")
             )
+        if choice is not None:
+            finite(np.array(choice.nearest), located(record, "kde"))
+            if choice.bandwidth == 0.0:
+                message = "kde: squares of the distances of training rows underflow to 0"
+                raise InputError(located(record, f"{message}; choose a bandwidth"))
         return KDEScorer(
             self,
             0,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ood_toolkit.chunks import located, probability_chunks
+from ood_toolkit.chunks import located, predicted_chunks
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.errors import InputError
@@ -24,13 +24,19 @@ __all__ = [
 
 def member_probabilities(x: Outputs) -> Iterator[tuple[slice, list[Array]]]:
     """Softmax of each member, chunk by chunk."""
+    for part, members in _members(x):
+        yield part, [p for p, _ in members]
+
+
+def _members(x: Outputs) -> Iterator[tuple[slice, list[tuple[Array, Array]]]]:
+    """Softmax and predictions of each member, chunk by chunk."""
     assert x.members is not None
     records = [
         replace(x, logits=logits, members=None, source=located(x, f"member {number}"))
         for number, logits in enumerate(x.members)
     ]
-    for chunks in zip(*map(probability_chunks, records), strict=True):
-        yield chunks[0][0], [p for _, p in chunks]
+    for chunks in zip(*map(predicted_chunks, records), strict=True):
+        yield chunks[0][0], [(p, predicted) for _, p, predicted in chunks]
 
 
 @method(
@@ -81,11 +87,11 @@ class VoteEntropyScorer(FittedScorer):
 
     def _score(self, x: Outputs) -> Array:
         scores = np.empty(len(x))
-        for part, members in member_probabilities(x):
-            votes = np.zeros_like(members[0])
+        for part, members in _members(x):
+            votes = np.zeros_like(members[0][0])
             rows = np.arange(len(votes))
-            for p in members:
-                votes[rows, p.argmax(axis=1)] += 1.0 / len(members)
+            for _, predicted in members:
+                votes[rows, predicted] += 1.0 / len(members)
             scores[part] = (votes * np.log(np.where(votes > 0, votes, 1.0))).sum(axis=1)
         return scores
 

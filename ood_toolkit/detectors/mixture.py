@@ -22,6 +22,7 @@ from ood_toolkit.detectors.gaussian_stack import (
 )
 from ood_toolkit.detectors.training import (
     feature_matrix,
+    finite,
     groups_of_features,
     training_features,
 )
@@ -140,11 +141,11 @@ class GMM:
         if len(group) < group.features.shape[1]:
             rows = feature_matrix(group, dtype=np.float64)
             mean = rows.mean(axis=0)
-            found = inverted_span(mean, rows - mean, self.ridge)
+            found = inverted_span(mean, rows - mean, self.ridge, name="gmm")
             if found is not None:
                 return found
         moments = feature_moments(group)
-        return inverted(moments.mean(), moments.total_covariance(), self.ridge)
+        return inverted(moments.mean(), moments.total_covariance(), self.ridge, name="gmm")
 
     def _mixture(self, group: Outputs, record: Outputs) -> list[tuple[float, Gaussian]]:
         """Weight and Gaussian of each component of the mixture of one group of rows."""
@@ -155,6 +156,8 @@ class GMM:
         from sklearn.mixture import GaussianMixture
 
         rows = feature_matrix(group, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            finite(np.square(rows).sum(axis=0), located(record, "gmm"))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             found = GaussianMixture(
@@ -168,13 +171,13 @@ class GMM:
             warnings.warn(located(record, f"gmm: {reason}"), ToolkitWarning, stacklevel=4)
         without_ridge = found.covariances_ - self.ridge * np.eye(rows.shape[1])
         if self.covariance == "tied":
-            first = inverted(found.means_[0], without_ridge, self.ridge)
+            first = inverted(found.means_[0], without_ridge, self.ridge, name="gmm")
             shared = [
                 Gaussian(mean, first.axes, first.precisions, first.floor) for mean in found.means_
             ]
             return list(zip(found.weights_.tolist(), shared, strict=True))
         return [
-            (float(weight), inverted(mean, covariance, self.ridge))
+            (float(weight), inverted(mean, covariance, self.ridge, name="gmm"))
             for weight, mean, covariance in zip(
                 found.weights_, found.means_, without_ridge, strict=True
             )

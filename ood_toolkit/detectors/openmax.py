@@ -12,6 +12,7 @@ import numpy as np
 from ood_toolkit.chunks import located, logit_chunks
 from ood_toolkit.detectors.base import FittedScorer, training_labels
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.training import finite
 from ood_toolkit.detectors.weibull import fit_weibull, weibull_probability
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.outputs import Array, Outputs
@@ -102,7 +103,9 @@ class OpenMax:
         means /= np.bincount(labels[counted], minlength=train.classes)[:, None]
         distances = np.empty(len(train))
         for part, z in logit_chunks(train):
-            distances[part] = _distance(z, means[labels[part]], self.distance)
+            with np.errstate(over="ignore", invalid="ignore"):
+                distances[part] = _distance(z, means[labels[part]], self.distance)
+        finite(distances, located(train, "openmax"), "logits")
         smallest, largest, laws = [], [], []
         rows = np.flatnonzero(counted)
         ascending = rows[np.lexsort((distances[rows], labels[rows]))]
@@ -113,6 +116,7 @@ class OpenMax:
             largest.append(tail[-1])
             laws.append(fit_weibull(tail - tail[-1], TRANSLATION + tail[-1] - tail[0]))
         shape, log_mean = np.array(laws).T
+        finite(log_mean, located(train, "openmax"), "logits")
         return OpenMaxScorer(
             self,
             train.classes,
@@ -202,8 +206,8 @@ class OpenMaxScorer(FittedScorer):
             rows = np.arange(len(z))
             for rank in range(alpha):
                 top = left.argmax(axis=1)
+                value = left[rows, top]  # -inf once no live class is left to revise
                 left[rows, top] = -np.inf
-                value = z[rows, top]
                 share = (alpha - rank) / alpha * self._outlying(z, top)
                 moved = np.where(value > -np.inf, value, 0.0) * share
                 revised[rows, top] -= moved

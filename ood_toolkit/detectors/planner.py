@@ -13,6 +13,7 @@ from ood_toolkit.chunks import checked_statistics, refuse_bad_row
 from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
 from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.numbers import first_nan
 from ood_toolkit.kernels.request import INTEGERS
 from ood_toolkit.kernels.rows import windows_of_statistics
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
@@ -128,7 +129,11 @@ def score_few(x: Outputs, ready: Prepared) -> dict[str, Array]:
         If a row holds NaN or infinity where it may not.
     """
     rows = checked_statistics(x, ready.wanted)
-    return {name: scorer.combine(rows) for name, scorer in ready.scorers.items()}
+    scores = {name: scorer.combine(rows) for name, scorer in ready.scorers.items()}
+    for name, found in scores.items():
+        if first_nan(found) >= 0:
+            ready.scorers[name].numbers(x, found)  # says which row
+    return scores
 
 
 def _asked_by(scorers: Iterable[RowScorer | JointScorer]) -> Iterator[Statistic]:
@@ -160,7 +165,8 @@ def score_together(
     Raises
     ------
     InputError
-        If a scorer cannot judge `x`, or a row holds NaN or infinity where it may not.
+        If a scorer cannot judge `x`, or a row holds NaN or infinity where it may not, or
+        values so large that a score would be NaN.
     """
     return scores_and_statistics(x, scorers, (), on_done)[0]
 
@@ -194,7 +200,7 @@ def scores_and_statistics(
         scores, shared = _in_one_pass(x, by_rows, joint, asked)
     for name, scorer in scorers.items():
         if _joint(scorer):
-            scores[name] = scorer.judge(shared, x)
+            scores[name] = _numbers(scorer, x, scorer.judge(shared, x))
         elif name not in by_rows:
             scores[name] = scorer.score(x)
         on_done(name)
@@ -214,7 +220,7 @@ def _in_one_pass(
     every = dict.fromkeys((*kept, *_asked_by(by_rows.values())))
     if len(x) <= FEW_ROWS:
         rows = checked_statistics(x, every)
-        return {name: s.combine(rows) for name, s in by_rows.items()}, rows
+        return {name: _numbers(s, x, s.combine(rows)) for name, s in by_rows.items()}, rows
     scores: dict[str, Array] = {name: np.empty(len(x)) for name in by_rows}
     whole: dict[Statistic, Array] = {
         wanted: np.empty(len(x), np.int64 if wanted in INTEGERS else np.float64) for wanted in kept
@@ -223,6 +229,7 @@ def _in_one_pass(
     # A score made of one number is made where that number is, which may be all there is to do.
     lone = len(scores) == len(every) == 1 and not kept and every.keys().isdisjoint(INTEGERS)
     into = next(iter(scores.values())) if lone else None
+    strange: set[str] = set()  # scorers with a NaN, looked for while scores are in a cache
 
     def use(part: slice, rows: RowStatistics) -> None:
         if rows.first_bad < 0:
@@ -230,11 +237,21 @@ def _in_one_pass(
                 found = scorer.combine(rows)
                 if not lone or found is not next(iter(rows.values())):
                     scores[name][part] = found
+                    if first_nan(found) >= 0:
+                        strange.add(name)
         for wanted, values in whole.items():
             values[part] = rows[wanted]
 
     refuse_bad_row(x, windows_of_statistics(logits, every, use, into))
+    for name in by_rows:
+        if name in strange:
+            _numbers(by_rows[name], x, scores[name])
     return scores, RowStatistics(whole, -1)
+
+
+def _numbers(scorer: Scorer, x: Outputs, scores: Array) -> Array:
+    """Scores that do not leave through `score`, none of them NaN."""
+    return scorer.numbers(x, scores) if isinstance(scorer, FittedScorer) else scores
 
 
 def _of_rows(scorer: Scorer) -> TypeGuard[RowScorer]:

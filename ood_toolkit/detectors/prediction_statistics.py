@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ood_toolkit.chunks import checked_statistics, probability_chunks
+from ood_toolkit.chunks import checked_statistics, located, predicted_chunks
 from ood_toolkit.detectors.base import (
     FittedScorer,
     training_labels,
     training_logits,
 )
 from ood_toolkit.detectors.catalogue import method
+from ood_toolkit.detectors.training import finite
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.statistics import LARGEST, PREDICTION, RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
@@ -78,6 +79,7 @@ class StandardizedMaxLogit:
             own = largest[predicted == c]
             if len(own) >= 2 and own.std() > 0:
                 mean[c], spread[c] = own.mean(), own.std()
+        finite(np.array([mean, spread]), located(train, "standardized_max_logit"), "logits")
         if not spread.all():
             raise InputError("standardized_max_logit: every training row has the same max logit")
         return StandardizedMaxLogitScorer(self, train.classes, 0, mean, spread)
@@ -168,8 +170,7 @@ class SoftmaxCentroid:
         classes = train.classes
         labels = training_labels("softmax_centroid", train, every_class=False)
         total, count = np.zeros((classes, classes)), np.zeros(classes)
-        for part, p in probability_chunks(train):
-            predicted = p.argmax(axis=1)
+        for part, p, predicted in predicted_chunks(train):
             right = predicted == labels[part]
             np.add.at(total, predicted[right], p[right])
             count += np.bincount(predicted[right], minlength=classes)
@@ -184,8 +185,7 @@ class SoftmaxCentroid:
             count[:, None] > 0, total / np.maximum(count, 1)[:, None], np.eye(classes)
         )
         limit = np.full(classes, np.inf)
-        for part, p in probability_chunks(train):
-            predicted = p.argmax(axis=1)
+        for part, p, predicted in predicted_chunks(train):
             wrong = predicted != labels[part]
             owner = predicted if self.by == "predicted" else labels[part]
             distance = np.linalg.norm(p - centroids[owner], axis=1)
@@ -235,7 +235,7 @@ class SoftmaxCentroidScorer(FittedScorer):
 
     def _distance(self, x: Outputs) -> tuple[Array, Array]:
         scores, predicted = np.empty(len(x)), np.empty(len(x), dtype=np.int64)
-        for part, p in probability_chunks(x):
-            predicted[part] = p.argmax(axis=1)
-            scores[part] = -np.linalg.norm(p - self.centroids[predicted[part]], axis=1)
+        for part, p, best in predicted_chunks(x):
+            predicted[part] = best
+            scores[part] = -np.linalg.norm(p - self.centroids[best], axis=1)
         return scores, predicted

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ood_toolkit.chunks import feature_chunks, located
+from ood_toolkit.detectors.covariance import eigenpairs
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
 
@@ -44,7 +45,7 @@ def principal_subspace(name: str, train: Outputs, mapped: Map, size: int, share:
         for _, chunk in feature_chunks(train, unit_length=True):
             centred = mapped(chunk) - mean
             scatter += centred.T @ centred
-        ascending, columns = np.linalg.eigh(scatter)
+        ascending, columns = eigenpairs(scatter, name)
         values, axes = np.maximum(ascending[::-1], 0.0), columns.T[::-1]
     rounding = (size * np.finfo(np.float64).eps) ** 2 * len(train)  # mapped rows have length 1
     if values[0] <= rounding:

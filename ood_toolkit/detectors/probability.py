@@ -125,7 +125,8 @@ class Gini(LogitDetector):
     """DOCTOR: odds that a label drawn from the softmax, or the predicted one, is wrong.
 
     alpha: S = -(1 - g) / g with g = sum p^2; beta: S = -(1 - max p) / max p, a monotone
-    function of `msp`.  In (-inf, 0]; larger = more in-distribution.
+    function of `msp`.  In [1 - C, 0], where logits shorter than float64 may leave 1 - C by
+    float32's rounding; larger = more in-distribution.
 
     Parameters
     ----------

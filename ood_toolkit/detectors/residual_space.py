@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ood_toolkit.chunks import located, scored_features
+from ood_toolkit.detectors.covariance import eigenpairs
 from ood_toolkit.detectors.feature_moments import feature_moments
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
 from ood_toolkit.errors import BadParameter, InputError
@@ -106,7 +107,7 @@ def residual_space(name: str, train: Outputs | None, dim: int | str) -> Residual
     warn_if_head_disagrees(name, train)
     origin = head_origin(train.head)
     moments = feature_moments(train, origin=origin)
-    values, vectors = np.linalg.eigh(moments.scatter / len(train))
+    values, vectors = eigenpairs(moments.scatter / len(train), located(train, name))
     basis = np.ascontiguousarray(vectors[:, : dims - kept])
     total = values.sum()
     explained = float(values[dims - kept :].sum() / total) if total > 0 else 0.0

@@ -64,7 +64,12 @@ class SequenceScorer(FittedScorer):
             warnings.warn(located(x, f"{self.name}: {message}"), ToolkitWarning, stacklevel=3)
         if not self.detector.worst:
             scores /= np.maximum(lengths, 1)
+        scores = super().numbers(x, scores)
         scores[empty] = np.nan
+        return scores
+
+    def numbers(self, x: Outputs, scores: Array) -> Array:
+        """The scores, NaN for rows without tokens, of which a warning has told."""
         return scores
 
     def _tokens(self, x: Outputs) -> Iterator[tuple[Array, Array]]:

@@ -12,6 +12,7 @@ from ood_toolkit.chunks import checked_statistics, located
 from ood_toolkit.detectors.base import FittedScorer, StatisticsScorer
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.detectors.residual_space import residual_norms, residual_space
+from ood_toolkit.detectors.training import finite
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.statistics import LARGEST, RowStatistics, Statistic, log_sum_exp
 from ood_toolkit.outputs import Array, Outputs
@@ -81,13 +82,14 @@ class ViM:
             raise InputError(
                 located(train, "vim: the training features have no residual; choose a smaller dim")
             )
+        level = float(finite(rows[LARGEST].mean(), located(train, "vim"), "logits"))
         return ViMScorer(
             self,
             train.classes,
             space.origin.size,
             space.origin,
             space.basis,
-            float(rows[LARGEST].mean() / space.mean_norm),
+            level / space.mean_norm,
             space.explained,
         )
 

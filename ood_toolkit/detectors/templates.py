@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ood_toolkit.chunks import checked_probabilities, scored_probabilities
+from ood_toolkit.chunks import predicted_probabilities, scored_probabilities
 from ood_toolkit.detectors.base import FittedScorer, training_logits
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.kernels.divergences import divergences
@@ -68,8 +68,7 @@ class KLMatching:
         count = np.zeros(train.classes)
 
         def softmax(start: int, stop: int) -> tuple[Array, Array]:
-            p = checked_probabilities(record, slice(start, stop))
-            return p, p.argmax(axis=1)
+            return predicted_probabilities(record, slice(start, stop))
 
         for p, predicted in in_order(softmax, len(record), step, thread_count()):
             add_by_class(p, predicted, total)

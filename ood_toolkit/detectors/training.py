@@ -12,7 +12,7 @@ from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.streamed import refuse_all_rows
 
-__all__ = ["feature_matrix", "groups_of_features", "training_features"]
+__all__ = ["feature_matrix", "finite", "groups_of_features", "training_features"]
 
 
 def training_features(name: str, train: Outputs | None) -> Outputs:
@@ -28,6 +28,22 @@ def training_features(name: str, train: Outputs | None) -> Outputs:
     if len(train) == 0:
         raise InputError(located(train, f"{name} cannot be fitted on zero rows"))
     return train
+
+
+def finite(found: Array, name: str, what: str = "features") -> Array:
+    """What a fit found, none of which has overflowed.
+
+    Raises
+    ------
+    InputError
+        If a number of it is not finite, as sums of squares beyond 1e154 are.
+    """
+    if not np.isfinite(found).all():
+        raise InputError(
+            f"{name}: the training {what} are too large: sums of their products overflow; "
+            f"divide {what} by a constant, here and where they are scored"
+        )
+    return found
 
 
 def feature_matrix(x: Outputs, *, dtype: Any = None, unit_length: bool = False) -> Array:

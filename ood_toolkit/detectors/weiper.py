@@ -13,6 +13,7 @@ from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.detectors.densities import Grid, divergence
 from ood_toolkit.detectors.head_check import warn_if_head_disagrees
+from ood_toolkit.detectors.training import finite
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.products import CHUNK
 from ood_toolkit.outputs import Array, Head, Outputs
@@ -125,6 +126,7 @@ class WeiPer:
         warn_if_head_disagrees("weiper", train)
         values = _range(f for _, f in feature_chunks(train))
         logits = _range(z for _, z in self.perturbed_logits(train, train.head))
+        finite(logits, located(train, "weiper"), "features or the head")
         features_on, logits_on = (Grid.over(ends, self.bins) for ends in (values, logits))
         features_seen = sum(features_on.counts(f).sum(axis=0) for _, f in feature_chunks(train))
         logits_seen = sum(

@@ -77,24 +77,27 @@ class Moments:
         return np.asarray(self.origin + self.sums.sum(axis=0) / self.rows)
 
     def within_covariance(self) -> Float64:
-        """(D, D) covariance about the class means, divided by N."""
+        """(D, D) covariance about the class means, divided by N; not finite if squares overflow."""
         offsets = self.sums / np.sqrt(np.maximum(self.counts, 1.0))[:, None]
-        return np.asarray((self.scatter - offsets.T @ offsets) / self.rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((self.scatter - offsets.T @ offsets) / self.rows)
 
     def total_covariance(self) -> Float64:
-        """(D, D) covariance about the mean of all rows, divided by N."""
+        """(D, D) covariance about the mean of all rows, divided by N; as finite."""
         offset = self.sums.sum(axis=0)
-        return np.asarray((self.scatter - np.outer(offset, offset) / self.rows) / self.rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((self.scatter - np.outer(offset, offset) / self.rows) / self.rows)
 
 
 def fill_upper_scatter(centred: Float64, scatter: Float64) -> None:
     """Blocks on and above the diagonal of centred.T @ centred.  (n, D) -> fills (D, D)."""
-    for panel in _panels(len(scatter)):
-        columns, later = centred[:, panel], centred[:, panel.stop :]
-        # numpy sees that both factors are one matrix, and makes half the product
-        np.matmul(columns.T, columns, out=scatter[panel, panel])
-        if later.shape[1]:
-            np.matmul(columns.T, later, out=scatter[panel, panel.stop :])
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever reads the sums refuses them
+        for panel in _panels(len(scatter)):
+            columns, later = centred[:, panel], centred[:, panel.stop :]
+            # numpy sees that both factors are one matrix, and makes half the product
+            np.matmul(columns.T, columns, out=scatter[panel, panel])
+            if later.shape[1]:
+                np.matmul(columns.T, later, out=scatter[panel, panel.stop :])
 
 
 def _panels(columns: int) -> list[slice]:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ood_toolkit.chunks import refuse_bad_row
 from ood_toolkit.detectors.base import LogitScorer
+from ood_toolkit.kernels.numbers import first_nan
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import PREDICTION, TAIL, Statistic
 from ood_toolkit.outputs import FLOATS, Array, Outputs
@@ -42,7 +43,8 @@ class LogitJudge:
         Raises
         ------
         InputError
-            If they are no floats, or naming the first row with NaN, +inf or nothing but -inf.
+            If they are no floats, or naming the first row with NaN, +inf or nothing but -inf,
+            or whose score is NaN.
         """
         if logits.dtype not in FLOATS:
             Outputs(logits=logits)  # says what is wrong with them
@@ -50,4 +52,6 @@ class LogitJudge:
         if rows.first_bad >= 0:
             refuse_bad_row(Outputs(logits=logits), rows.first_bad)
         scores = self.scorer.combine(rows)
+        if first_nan(scores) >= 0:
+            self.scorer.numbers(Outputs(logits=logits), scores)  # says which row
         return rows[PREDICTION], rows.probability(), scores, scores >= self.limit

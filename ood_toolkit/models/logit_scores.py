@@ -107,7 +107,7 @@ def _gini(detector: Any) -> Apply:
         if detector.variant == "alpha":
             # 1 - sum p^2 = sum p (1 - p), which loses no digits where one p is nearly 1
             return -(log_p + log_rest).exp().sum(1) / (2.0 * log_p).exp().sum(1)
-        top = log_p.argmax(1, keepdim=True)
+        top = z.argmax(1, keepdim=True)
         return -(log_rest.gather(1, top) - log_p.gather(1, top)).exp()[:, 0]
 
     return apply
