@@ -153,9 +153,9 @@ def _distinct(runs: list[Results], files: tuple[str, ...]) -> list[Results]:
 
 
 def _groups(runs: list[Results]) -> list[str]:
-    found = dict.fromkeys(group for run in runs for _, group in run.means)
-    near_far = [group for group in ("near", "far") if group in found]
-    return near_far or list(found)
+    from ood_toolkit.evaluation.groups import shown_groups
+
+    return shown_groups(group for run in runs for _, group in run.means)
 
 
 def _print_runs(runs: list[Results]) -> None:
