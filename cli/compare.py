@@ -153,9 +153,13 @@ def _distinct(runs: list[Results], files: tuple[str, ...]) -> list[Results]:
 
 
 def _groups(runs: list[Results]) -> list[str]:
-    found = dict.fromkeys(group for run in runs for _, group in run.means)
-    near_far = [group for group in ("near", "far") if group in found]
-    return near_far or list(found)
+    from ood_toolkit.evaluation.groups import shown_groups
+
+    own = [{group for _, group in run.means} for run in runs]
+    shared = shown_groups(group for run in runs for _, group in run.means)
+    # where a run lacks one of the groups, every run still has the mean over all
+    lacking = not all(groups.issuperset(shared) for groups in own)
+    return list(dict.fromkeys([*shared, *(["all"] if lacking else [])]))
 
 
 def _print_runs(runs: list[Results]) -> None:

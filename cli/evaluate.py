@@ -69,7 +69,6 @@ def evaluate(
     stacks = asked.stacks("id", "tune", *sets, *shifted, main=None)
     outliers = _validation_outliers(tune)
     names = asked.names()
-    check_files(measure)
     from ood_toolkit import api
     from ood_toolkit.io import refuse_same_file
 
@@ -88,6 +87,7 @@ def evaluate(
         for out in (*(measure[kind] for kind in FILES), *measure["report"].named()):
             if out:
                 refuse_same_file(out, [path for _, _, path in given])
+        check_files(measure)
         fit_on = asked.fit_on(files, stacks)
         head = fit_on.head if fit_on else None
         id_test = files.load(id_file, head=head, members=stacks["id"])

@@ -9,8 +9,10 @@ from typing import Any
 
 import rich_click as click
 
-from .options import talk_options, talking
+from .console import print_json
+from .options import print_options, talking
 from .outputs import check_outputs
+from .paired import results_file
 
 __all__ = ["ReportFiles", "report", "report_options", "results_text"]
 
@@ -121,21 +123,23 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("results", metavar="RESULTS.json")
+@click.argument("results", metavar="RESULTS.json|DIR")
 @click.option("-o", "--out", metavar="REPORT.html", help="The page; the same as --html.")
 @click.option("--title", default="", help="Heading of the page.")
 @report_options
-@talk_options
+@print_options
 def report(
     results: str,
     out: str | None,
     title: str,
     report: ReportFiles,
+    as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
     """Draw what `evaluate` or `benchmark` wrote with --json-out: a page, or figures.
 
+    A folder of --scores-out will do, but its results hold no curves.
     The page is one file with everything in it: it opens without a network, and can be mailed,
     printed, or put on any server.
     """
@@ -150,11 +154,15 @@ def report(
     with talking(quiet, verbose) as talk:
         from ood_toolkit.io import refuse_same_file
 
+        source = results_file(results)
         for path in files.named():
-            refuse_same_file(path, [results])
+            refuse_same_file(path, [source])
         files.check()
-        document = _read(results)
+        document = _read(source)
         files.write(document, title=title)
+        if as_json:
+            print_json({"schema": 1, "results": source, "written": files.written()})
+            return
         for path in files.written():
             talk.note(f"Written: {path}")
 
@@ -165,8 +173,10 @@ def _read(path: str) -> Any:
 
     from ood_toolkit.errors import DataError, InputError
     from ood_toolkit.evaluation.records import plain
+    from ood_toolkit.io.gate import readable_file
     from ood_toolkit.report.results import Results
 
+    readable_file(path)
     try:
         with open(path, encoding="utf-8") as file:
             document = plain(json.load(file))

@@ -78,6 +78,8 @@ def print_notes(result: Any, *, quiet: bool) -> None:
 
     With `quiet` only those that failed, which are why the exit status is not 0.
     """
+    from ood_toolkit.evaluation.records import note_lines
+
     parts = [
         [note if isinstance(note, Mapping) else asdict(note) for note in found]
         for found in (
@@ -86,10 +88,5 @@ def print_notes(result: Any, *, quiet: bool) -> None:
             else (result.skipped, result.failed)
         )
     ]
-    reasons: dict[str, list[str]] = {}
-    for note in () if quiet else parts[0]:
-        reasons.setdefault(note["reason"], []).append(note["method"])
-    for reason, names in reasons.items():
-        click.echo(f"Skipped: {', '.join(names)} ({reason})", err=True)
-    for note in parts[1]:
-        click.echo(f"Failed: {note['method']}: {note['reason']}", err=True)
+    for line in note_lines([] if quiet else parts[0], parts[1]):
+        click.echo(line, err=True)

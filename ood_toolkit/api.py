@@ -291,7 +291,8 @@ def evaluate(
     sets += [("ood", key, x) for key, x in named.items()]
     sets += [("train", "", train), ("id_val", "", id_val), ("tune", "", tuning.outliers)]
     inputs = [Input(role, key, len(x), x.source) for role, key, x in sets if x is not None]
-    return replace(result, run=run_record(inputs, choices={"bootstrap": bootstrap, "seed": seed}))
+    run = run_record(inputs, choices={"bootstrap": bootstrap, "seed": seed})
+    return replace(result, run=run, whole_catalogue=everything)
 
 
 def _name(scorer: Scorer) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def test_only_correct_rows_count_where_asked() -> None:
 
 def test_means_are_over_groups_and_leave_synthetic_sets_out() -> None:
     noise = ood.Outputs(logits=np.random.default_rng(0).normal(size=(30, CLASSES)))
-    sets = {"far/a": FAR, "far/b": NEAR, "near/c": NEAR, "synthetic/d": noise}
+    other = mostly_right(40, seed=5, spread=0.5)
+    sets = {"far/a": FAR, "far/b": NEAR, "near/c": other, "synthetic/d": noise}
     result = evaluate("energy", ood=sets)
     by = {r.ood: r for r in result.results}
     means = {m["group"]: m for m in result.means()}
@@ -191,7 +193,8 @@ def test_the_document_is_strict_json() -> None:
 
 def test_a_constant_score_is_chance_in_any_row_order() -> None:
     same = ood.Outputs(logits=np.ones((40, 3)))
-    result = ood.evaluate("energy", id=same, ood={"a": same.rows(slice(0, 7))}, bootstrap=0)
+    result = ood.evaluate("msp", id=same, ood={"a": ood.Outputs(logits=np.full((7, 3), 2.0))},
+                          bootstrap=0)  # fmt: skip
     assert (result.results[0].auroc, result.results[0].fpr) == (0.5, 1.0)
 
 
@@ -227,3 +230,52 @@ def test_errors_of_a_perfect_classifier_are_undefined_and_say_so() -> None:
     assert np.isnan(report.results[0].auroc)
     assert report.results[0].aurc == 0
     assert report.to_json()["results"][0]["auroc"] is None
+
+
+def test_reported_sets_that_share_rows_are_said_to() -> None:
+    with pytest.warns(ood.ToolkitWarning) as caught:
+        evaluate("energy", ood={"a": FAR, "b": NEAR, "c": TEST.rows(slice(0, 30)), "d": FAR})
+    assert [str(w.message) for w in caught] == [
+        "c: of its 30 rows there are also 30 in id; was a file given twice?",
+        f"d: of its {len(FAR)} rows there are also {len(FAR)} in a; was a file given twice?",
+    ]
+    many = np.random.default_rng(0).normal(size=(300, CLASSES))
+    shared = np.concatenate([many[:2], many[2:] + 0.5])  # few may be alike by chance
+    ood.evaluate("energy", id=ood.Outputs(logits=many), ood={"a": ood.Outputs(logits=shared)},
+                 bootstrap=0)  # fmt: skip
+
+
+def test_a_group_may_not_be_called_as_the_mean_over_all() -> None:
+    with pytest.raises(ood.BadParameter, match="no group may be called all"):
+        evaluate("energy", ood={"all/a": FAR, "b": NEAR})
+    with pytest.raises(ood.BadParameter, match="no group may be called all"):
+        evaluate("energy", ood={"a": FAR}, groups={"a": "all"})
+
+
+def test_means_of_any_group_are_shown() -> None:
+    sets = {"street/a": FAR, "near/b": NEAR, "synthetic/c": FAR.rows(slice(0, 20)), "d": FAR}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ood.ToolkitWarning)
+        result = evaluate(["energy", "msp"], ood=sets)
+    columns = [name for name in result.table().columns if name.startswith("mean")]
+    assert columns == ["mean near AUROC", "mean near FPR", "mean street AUROC", "mean street FPR"]
+    means = {(m["method"], m["group"]): m["auroc"] for m in result.means()}
+    for row in result.table().rows:
+        assert row[3].text == f"{100 * means[row[0].text, 'street']:.2f}"
+
+
+def test_the_table_names_methods_without_results() -> None:
+    logits = ood.Outputs(logits=TEST.logits, labels=TEST.labels)
+    sets = {"a": ood.Outputs(logits=FAR.logits)}
+    result = ood.evaluate(["energy", "knn"], id=logits, ood=sets, bootstrap=0)
+    (note,) = result.failed
+    assert str(result).splitlines()[-1] == f"Failed: knn: {note.reason}"
+    assert result._repr_html_().endswith(f"<p>Failed: knn: {note.reason}</p>")
+    asked = ood.evaluate(["energy", "knn"], id=logits, ood=sets, bootstrap=0, skip_unmet=True)
+    assert "Skipped: knn (" in str(asked)
+    everything = ood.evaluate("all", id=logits, ood=sets, bootstrap=0)
+    assert everything.skipped
+    assert "Skipped" not in str(everything)
+    nothing = ood.evaluate("knn", id=logits, ood=sets, bootstrap=0)
+    assert str(nothing).splitlines()[0] == "No method could run."
+    assert "Failed: knn" in nothing._repr_html_()

@@ -12,6 +12,7 @@ import numpy as np
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.evaluation.cache import NoCache
 from ood_toolkit.evaluation.comparison import Comparison, compare_methods
+from ood_toolkit.evaluation.groups import groups_of
 from ood_toolkit.evaluation.kept_scores import KeptScores
 from ood_toolkit.evaluation.method_work import MethodWork
 from ood_toolkit.evaluation.pairs import PairMetrics
@@ -21,7 +22,6 @@ from ood_toolkit.evaluation.records import (
     Evaluation,
     PairResult,
     ShiftedSet,
-    groups_of,
 )
 from ood_toolkit.evaluation.scoring import Scored, Scoring
 from ood_toolkit.evaluation.sets import FittedOn, Reported, keep_apart

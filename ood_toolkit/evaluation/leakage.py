@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,29 @@ import numpy as np
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.products import row_chunks
 from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.streamed import as_streamed
 
-__all__ = ["TOLERATED", "content_digest", "refuse_shared_rows", "row_digests", "shared_rows"]
+__all__ = [
+    "NOTABLE",
+    "TOLERATED",
+    "content_digest",
+    "refuse_shared_rows",
+    "row_digests",
+    "shared_rows",
+    "warn_of_repeated_rows",
+]
 
 TOLERATED = 0.1
 """Share of the smaller set's rows from which two sets count as one."""
 
+NOTABLE = 0.01
+"""Share of the smaller set's rows from which two reported sets are said to share them."""
+
 _COMPARED = ("features", "logits", "members", "token_logits")
+Seen = dict[tuple[int, tuple[str, ...]], tuple[Array, Array]]
+"""Glances, and each once in order, by the `id` of a record and the parts looked at."""
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _GLANCE = 4
 """Numbers of a row that are looked at first: few rows need to be read whole."""
 
@@ -60,32 +76,50 @@ def content_digest(x: Outputs) -> str:
     return hashlib.sha256(b"".join(rows)).hexdigest()
 
 
-def shared_rows(a: Outputs, b: Outputs) -> int:
-    """How many distinct rows are in both records, by the numbers that both hold."""
+def shared_rows(a: Outputs, b: Outputs, seen: Seen | None = None) -> int:
+    """How many distinct rows are in both records, by the numbers that both hold.
+
+    Parameters
+    ----------
+    a, b : Outputs
+    seen : dict, optional
+        What earlier calls looked at in these records, and this one.
+    """
+    seen = {} if seen is None else seen
     parts = tuple(part for part in _present(a) if part in _present(b))
     if not parts or len(a) == 0 or len(b) == 0:
         return 0
     shapes = [[array.shape[1:] for array in _by_rows(x, parts)] for x in (a, b)]
     if shapes[0] != shapes[1]:
         return 0
-    glances = [_glances(x, parts) for x in (a, b)]
-    candidates = [np.flatnonzero(np.isin(glances[i], glances[1 - i])) for i in (0, 1)]
-    if not candidates[0].size:
+    for x in (a, b):
+        if (id(x), parts) not in seen:
+            glance = _glances(x, parts)
+            seen[id(x), parts] = glance, np.unique(glance)
+    glances, unique = zip(*(seen[id(x), parts] for x in (a, b)), strict=True)
+    # two sorted runs: a stable sort merges them
+    merged = np.sort(np.concatenate(unique), kind="stable")
+    if not (merged[1:] == merged[:-1]).any():
         return 0
+    candidates = [np.flatnonzero(np.isin(glances[i], glances[1 - i])) for i in (0, 1)]
     found = (set(row_digests(x, parts, k)) for x, k in zip((a, b), candidates, strict=True))
     return len(next(found) & next(found))
 
 
 def _glances(x: Outputs, parts: tuple[str, ...]) -> Array:
-    """A few numbers of each row as one opaque value.  (N,) void."""
+    """A few numbers of each row mixed into one.  (N,) uint64."""
     few = []
     for array in _by_rows(x, parts):
         flat = array.reshape(len(x), -1) if array.flags.c_contiguous else array
         first: tuple[Any, ...] = (slice(None), *(0,) * (flat.ndim - 2))
         corner = flat[first]
         few.append(_numbers(corner[:, :_GLANCE]))
-    rows = np.ascontiguousarray(np.concatenate(few, axis=1))
-    return rows.view(np.dtype((np.void, rows.strides[0]))).ravel()
+    columns = np.concatenate(few, axis=1).T.copy().view(np.uint64)
+    mixed = np.zeros(len(x), np.uint64)
+    for column in columns:
+        mixed = (mixed ^ column) * _ODD
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
 
 
 def refuse_shared_rows(
@@ -103,9 +137,10 @@ def refuse_shared_rows(
     ToolkitWarning
         If fewer rows are shared.
     """
+    seen: Seen = {}
     for name, x in reported:
         for purpose, used in chosen_on.items():
-            count = shared_rows(used, x)
+            count = shared_rows(used, x, seen)
             if not count:
                 continue
             smaller = min(len(used), len(x))
@@ -117,6 +152,38 @@ def refuse_shared_rows(
                 raise InputError(f"{said}; report on other rows than those that are fitted or "
                                  "tuned on")  # fmt: skip
             warnings.warn(f"{said}; figures may be too good", ToolkitWarning, stacklevel=3)
+
+
+def warn_of_repeated_rows(reported: Sequence[tuple[str, Outputs]]) -> None:
+    """Say of reported sets that they share rows: one given for another, or parts of it.
+
+    Sets whose rows stay in their file, too large for memory, are not read for it.
+
+    Warns
+    -----
+    ToolkitWarning
+        Once for each set that shares a hundredth or more of the smaller one's rows with one
+        before it; a few rows are alike by chance where numbers are coarse.
+    """
+    kept = [(name, x) for name, x in reported if not _stays_in_file(x)]
+    seen: Seen = {}
+    for place, (name, x) in enumerate(kept):
+        said = []
+        for other, earlier in kept[:place]:
+            count = shared_rows(earlier, x, seen)
+            if count >= NOTABLE * min(len(earlier), len(x)):
+                said.append(f"{count} in {other}")
+        if said:
+            warnings.warn(
+                f"{name}: of its {len(x)} rows there are also {', '.join(said)}; was a file given "
+                "twice?",
+                ToolkitWarning,
+                stacklevel=3,
+            )
+
+
+def _stays_in_file(x: Outputs) -> bool:
+    return any(as_streamed(getattr(x, part)) is not None for part in _present(x))
 
 
 def _present(x: Outputs) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import numpy as np
 from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.comparison import compare_methods
 from ood_toolkit.evaluation.corrections import holm
+from ood_toolkit.evaluation.groups import groups_of
 from ood_toolkit.evaluation.kept_scores import KeptScores
-from ood_toolkit.evaluation.records import groups_of
 
 __all__ = ["LEVEL", "PairedTest", "paired_tests"]
 

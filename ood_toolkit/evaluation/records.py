@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ood_toolkit.errors import BadParameter
 from ood_toolkit.evaluation.comparison import Comparison
+from ood_toolkit.evaluation.groups import groups_of
 from ood_toolkit.evaluation.kept_scores import KeptScores
 from ood_toolkit.io.gate import printable
 from ood_toolkit.metrics import AUPR_ESTIMATORS, FPR_RULES
@@ -22,13 +24,11 @@ __all__ = [
     "MethodNote",
     "PairResult",
     "ShiftedSet",
-    "groups_of",
+    "note_lines",
     "plain",
 ]
 
 SCHEMA = 1
-SYNTHETIC = "synthetic"
-"""Group of sanity sets; they are reported but left out of the means over all sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,8 @@ class Evaluation:
         What a report draws.
     scores : KeptScores or None
         Scores of every row, where they were to be kept.
+    whole_catalogue : bool
+        Whether no method was asked for by name; those that were skipped are then not shown.
     """
 
     id_name: str
@@ -143,6 +145,7 @@ class Evaluation:
     run: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, Any] | None = None
     scores: KeptScores | None = None
+    whole_catalogue: bool = False
 
     def methods(self) -> tuple[str, ...]:
         """Names of the methods that have results."""
@@ -221,22 +224,30 @@ class Evaluation:
 
         return import_module("ood_toolkit.report.figures").leaderboard_figure(self.to_json())
 
+    def _notes(self) -> list[str]:
+        """What to say below the table: methods without results."""
+        skipped = () if self.whole_catalogue else self.skipped
+        lines = note_lines([asdict(s) for s in skipped], [asdict(f) for f in self.failed])
+        return lines if self.results else ["No method could run.", *lines]
+
     def __str__(self) -> str:
-        return self.table().to_text()
+        table = [self.table().to_text(), ""] if self.results else []
+        return "\n".join([*table, *self._notes()]).rstrip()
 
     def _repr_html_(self) -> str:
-        return self.table().to_html()
+        table = self.table().to_html() if self.results else ""
+        return table + "".join(f"<p>{html.escape(line)}</p>" for line in self._notes())
 
 
-def groups_of(group_of_set: Mapping[str, str]) -> dict[str, list[str]]:
-    """Sets by group as they come, then "all": every set that is not synthetic, if there is one."""
-    groups: dict[str, list[str]] = {}
-    for key, group in group_of_set.items():
-        if group:
-            groups.setdefault(group, []).append(key)
-    counted = [key for key, group in group_of_set.items() if group != SYNTHETIC]
-    groups["all"] = counted or list(group_of_set)
-    return groups
+def note_lines(
+    skipped: Sequence[Mapping[str, str]], failed: Sequence[Mapping[str, str]]
+) -> list[str]:
+    """A line for each reason why methods were skipped, then one for each method that failed."""
+    reasons: dict[str, list[str]] = {}
+    for note in skipped:
+        reasons.setdefault(note["reason"], []).append(note["method"])
+    lines = [f"Skipped: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    return lines + [f"Failed: {note['method']}: {note['reason']}" for note in failed]
 
 
 def plain(value: Any) -> Any:

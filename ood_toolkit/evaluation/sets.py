@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ood_toolkit.errors import InputError
-from ood_toolkit.evaluation.leakage import refuse_shared_rows
+from ood_toolkit.evaluation.groups import check_groups
+from ood_toolkit.evaluation.leakage import refuse_shared_rows, warn_of_repeated_rows
 from ood_toolkit.outputs import Outputs
 
 __all__ = ["FittedOn", "Reported", "keep_apart", "split_group"]
@@ -23,7 +24,7 @@ class Reported:
     ood : mapping of str to Outputs
         Out-of-distribution sets.
     groups : mapping of str to str
-        Group of each set: "near", "far", "synthetic", any other word, or "".
+        Group of each set: "near", "far", "synthetic", any other word but "all", or "".
     shifted : mapping of str to Outputs
         Sets of the same classes under a shift of the inputs, which count as in-distribution:
         the full spectrum of OpenOOD, which calls them csid.
@@ -54,10 +55,13 @@ class Reported:
 
         Raises
         ------
+        BadParameter
+            If a group is called "all".
         InputError
             If a set is empty, a shifted and an out-of-distribution one share a name, or they
             come from different classifiers.
         """
+        check_groups(self.groups.values())
         if not self.ood:
             raise InputError("an evaluation needs at least one out-of-distribution set")
         twice = [name for name in self.shifted if name in self.ood or not name]
@@ -114,10 +118,11 @@ def keep_apart(fitted_on: FittedOn, reported: Reported) -> None:
     Warns
     -----
     ToolkitWarning
-        If fewer rows are shared.
+        If fewer rows are shared, or reported sets share rows with each other.
     """
     labelled = [(reported.label(key), x) for key, x in reported.every().items()]
     refuse_shared_rows(fitted_on.given(), labelled)
+    warn_of_repeated_rows(labelled)
 
 
 def split_group(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:

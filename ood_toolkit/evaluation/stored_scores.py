@@ -13,6 +13,7 @@ import numpy as np
 
 from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.cache import NoCache
+from ood_toolkit.evaluation.groups import check_groups
 from ood_toolkit.evaluation.kept_scores import KeptScores
 from ood_toolkit.evaluation.pairs import PairMetrics
 from ood_toolkit.evaluation.records import Convention, Evaluation
@@ -76,6 +77,8 @@ def evaluate_scores(
 
     Raises
     ------
+    BadParameter
+        If a group is called "all".
     InputError
         If there is no method, the methods differ in their rows, or a score is NaN.
 
@@ -91,6 +94,7 @@ def evaluate_scores(
     chosen = convention or Convention()
     first = next(iter(methods.values()))
     _check_rows(methods)
+    check_groups((groups or {}).values())
     counted = _counted(first, chosen)
     measure = PairMetrics(chosen, bootstrap, seed, NoCache())
     right = first.correct if chosen.id_subset == "all" else None

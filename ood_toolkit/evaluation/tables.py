@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ood_toolkit.errors import InputError
+from ood_toolkit.evaluation.groups import shown_groups
 
 __all__ = ["Cell", "Table", "leaderboard", "pooled_table"]
 
-_MEAN_GROUPS = ("near", "far")
 _LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}",
                        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"})  # fmt: skip
 TIED = "="
@@ -143,8 +143,7 @@ def leaderboard(
     if ties and not document.get("comparisons"):
         raise InputError("the results hold no comparisons of methods, which ties are read from")
     sets = list(dict.fromkeys((r["group"], r["ood"]) for r in document["results"]))
-    present = {group for group, _ in sets}
-    groups = [g for g in _MEAN_GROUPS if g in present] or ["all"]
+    groups = shown_groups(group for group, _ in sets)
     order = _order(document, groups)
     columns = ["method"]
     parts: list[list[Cell]] = [[Cell(method) for method in order]]

@@ -92,3 +92,14 @@ def test_a_margin_alone_is_refused(put: Put) -> None:
     run = tool("compare", before, before, "--margin", "0.1")
     assert run.status == 2
     assert "--margin goes with --fail-if-worse" in run.err
+
+
+def test_runs_of_other_groups_have_the_mean_of_all_in_common(put: Put) -> None:
+    street = put("street", *BOTH)
+    held = json.loads(street.read_text())
+    held["means"] += [{**mean, "group": "street"} for mean in held["means"]]
+    street.write_text(json.dumps(held))
+    assert "mean all" not in tool("compare", street).out
+    out = tool("compare", put("bare", *BOTH), street).out
+    assert "mean street" in out
+    assert "mean all" in out

@@ -73,3 +73,30 @@ def test_an_input_is_never_written_over(files: Path) -> None:
         assert run.status == 3
         assert "is also an input" in run.error
     assert tool("info", files / "far.npz").status == 0
+
+
+def test_the_same_rows_in_two_sets_are_said(files: Path) -> None:
+    test = files / "test.npz"
+    run = tool("evaluate", "--id", test, "--ood", f"near/x={test}", "-m", "msp", "--bootstrap", "0")
+    assert run.status == 0
+    assert (
+        run.err
+        == "Warning: x: of its 120 rows there are also 120 in test; was a file given twice?\n"
+    )
+
+
+def test_a_group_called_all_is_refused(files: Path) -> None:
+    run = tool("evaluate", "--id", files / "test.npz", "--ood", f"all/x={files / 'far.npz'}")
+    assert run.status == 2
+    assert run.error == "no group may be called all, as the mean over all sets is"
+
+
+def test_means_of_any_group_are_printed(files: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.md"
+    run = tool("evaluate", "--id", files / "test.npz", "--ood", f"street/x={files / 'far.npz'}",
+               "-m", "msp", "--bootstrap", "0", "--markdown", table, "--json-out",
+               tmp_path / "r.json")  # fmt: skip
+    assert run.status == 0, run.err
+    assert "mean street" in run.out
+    assert "mean street AUROC" in table.read_text()
+    assert "mean street" in tool("compare", tmp_path / "r.json").out

@@ -129,9 +129,7 @@ def test_a_page_does_not_replace_what_it_is_made_from(files: Path, tmp_path: Pat
     page = tmp_path / "results.html"
     page.write_text(json.dumps(document(rows=60)))
     assert tool("report", page, "-o", page).status == 3
-    linked = tmp_path / "linked.html"
-    linked.symlink_to(files / "test.npz")
-    assert evaluate(files, "--html", linked).status == 3
+    assert evaluate(files, "--html", files / "test.npz").status == 3
 
 
 @pytest.mark.parametrize(("library", "option"), [("jinja2", "html"), ("matplotlib", "png")])
@@ -143,3 +141,23 @@ def test_a_missing_library_is_named_before_anything_is_scored(
     run = evaluate(files, f"--{option}", tmp_path / f"r.{option}")
     assert run.status == 5
     assert "pip install 'ood_toolkit[report]'" in run.error
+
+
+def test_what_it_shares_with_every_command(results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    run = tool("report", results, "-o", page, "--json")
+    assert (run.status, run.err) == (0, "")
+    assert run.document == {"schema": 1, "results": str(results), "written": [str(page)]}
+    settings = tool("report", results, "-o", page, "--show-config", "--json").document["settings"]
+    assert settings["--out"] == {"value": str(page), "from": "command line"}
+
+
+def test_a_folder_of_scores_holds_results_too(files: Path, tmp_path: Path) -> None:
+    page = tmp_path / "kept" / "r.html"
+    assert evaluate(files, "--scores-out", tmp_path / "kept").status == 0
+    run = tool("report", tmp_path / "kept", "-o", page)
+    assert run.status == 0, run.err
+    assert "energy" in page.read_text(encoding="utf-8")
+    run = tool("report", files, "-o", page)
+    assert run.status == 3
+    assert run.error.startswith(f"{files / 'results.json'}: no such file")
