@@ -73,3 +73,11 @@ def test_an_input_is_never_written_over(files: Path) -> None:
         assert run.status == 3
         assert "is also an input" in run.error
     assert tool("info", files / "far.npz").status == 0
+
+
+def test_a_set_that_lacks_what_a_method_needs_is_named(files: Path) -> None:
+    run = tool("evaluate", "--id", files / "test.npz", "--ood", f"near={files / 'near.npz'}",
+               "--ood", f"far={files / 'logits.npz'}", "--train", files / "train.npz", "-m", "knn",
+               "--bootstrap", "0")  # fmt: skip
+    assert run.status == 3
+    assert f"knn: needs features, which {files / 'logits.npz'} does not hold" in run.error
