@@ -82,7 +82,7 @@ def calibrate(
             "output": output,
             "fitted_on": facts,
             "report": dict(fitted.report()),
-            "keeps_prediction": row.keeps_prediction,
+            "keeps_prediction": fitted.keeps_prediction,
             **_comparison(measured, fitted.apply(measured)),
         }
         save_calibrator(fitted, output, fitted_on=facts)
@@ -159,6 +159,7 @@ def _print(document: dict[str, Any], as_json: bool, quiet: bool) -> None:
     if quiet:
         return
     before, after = document.pop("before", None), document.pop("after", None)
+    document.get("report", {}).pop("keeps_prediction", None)  # of what auto chose: said once
     print_facts(document)
     if before is not None:
         columns = ["", "accuracy", "NLL", "Brier", "ECE"]

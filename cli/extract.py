@@ -238,11 +238,13 @@ def runner(
                 raise click.UsageError(f"{option} does not go with an ONNX file")
         return OnnxClassifier(path).outputs
     from ood_toolkit.models import wrap
+    from ood_toolkit.models.blame import blaming_model
     from ood_toolkit.models.specs import build_model
 
     built = build_model(model, weights, device)
     wrapped = wrap(built, head=head, features=features, layers=layers)
-    return partial(wrapped.outputs, channels_last=channels_last)
+    run = partial(wrapped.outputs, channels_last=channels_last)
+    return blaming_model(run, model, built)
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Outputs
 
 __all__ = ["as_outputs", "expect_outputs", "expect_records", "expect_sets", "fits_outputs"]
+__all__ += ["head_hint"]
 
 Registered = TypeVar("Registered", bound=type)
 
@@ -89,6 +90,19 @@ def expect_records(**records: object) -> None:
     """
     for role, x in records.items():
         expect_outputs(x, role, optional=True)
+
+
+def head_hint(x: Outputs, missing: Iterable[str]) -> str:
+    """What to do where a record has features, and nothing but the last layer is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> head_hint(Outputs(features=np.zeros((3, 2))), ["logits"])
+    '; name the file of the last layer, --head FILE (head=)'
+    """
+    only = set(missing) <= {"logits", "head"} and x.features is not None and x.head is None
+    return "; name the file of the last layer, --head FILE (head=)" if only else ""
 
 
 def fits_outputs(cls: Registered) -> Registered:

@@ -13,7 +13,7 @@ import numpy as np
 from ood_toolkit.calibration.registry import CALIBRATOR_KINDS, method_of_calibrator
 from ood_toolkit.chunks import located, logit_chunks, warn_of_probabilities
 from ood_toolkit.errors import InputError
-from ood_toolkit.given import expect_outputs
+from ood_toolkit.given import expect_outputs, head_hint
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import check_axes
 from ood_toolkit.streamed import refuse_all_rows
@@ -53,6 +53,11 @@ class FittedCalibrator(ABC):
         """The calibrator's name in the list."""
         return method_of_calibrator(self.calibrator).name
 
+    @property
+    def keeps_prediction(self) -> bool:
+        """Whether the class with the largest probability always stays the same."""
+        return method_of_calibrator(self.calibrator).keeps_prediction
+
     def apply(self, x: Outputs, /) -> Outputs:
         """Replace the logits by calibrated ones.
 
@@ -75,7 +80,7 @@ class FittedCalibrator(ABC):
             or infinity where it may not.
         """
         self.check(x)
-        keeps = method_of_calibrator(self.calibrator).keeps_prediction
+        keeps = self.keeps_prediction
         calibrated = np.empty((len(x), x.classes))
         for part, chunk in logit_chunks(x):
             calibrated[part] = self._calibrated(chunk, x, part)
@@ -88,7 +93,8 @@ class FittedCalibrator(ABC):
         expect_outputs(x)
         missing = method_of_calibrator(self.calibrator).missing(x.has())
         if missing:
-            raise InputError(located(x, f"{self.name} needs {' and '.join(missing)}"))
+            needs = f"{self.name} needs {' and '.join(missing)}"
+            raise InputError(located(x, needs + head_hint(x, missing)))
         if self.classes and x.classes != self.classes:
             raise InputError(
                 located(
@@ -141,8 +147,11 @@ def validation_labels(name: str, validation: Outputs | None, *, every_class: boo
     ToolkitWarning
         If the logits look like probabilities.
     """
-    if validation is None or validation.logits is None:
+    if validation is None:
         raise InputError(f"{name} needs validation outputs with logits and labels")
+    if validation.logits is None:
+        needs = f"{name} needs logits to be fitted{head_hint(validation, ['logits'])}"
+        raise InputError(located(validation, needs))
     if validation.labels is None:
         raise InputError(located(validation, f"{name} needs labels to be fitted"))
     labels = validation.labels

@@ -14,7 +14,6 @@ from ood_toolkit.calibration.folds import stratified_folds
 from ood_toolkit.calibration.likelihood import row_nll
 from ood_toolkit.calibration.registry import (
     calibration_method,
-    find_calibrator,
     make_calibrator,
 )
 from ood_toolkit.chunks import located
@@ -162,6 +161,11 @@ class FittedAuto(FittedCalibrator):
     chosen: FittedCalibrator
     losses: tuple[tuple[str, float], ...]
 
+    @property
+    def keeps_prediction(self) -> bool:
+        """Whether the one that was chosen does."""
+        return self.chosen.keeps_prediction
+
     def apply(self, x: Outputs, /) -> Outputs:
         """Apply the calibrator that was chosen.
 
@@ -180,7 +184,7 @@ class FittedAuto(FittedCalibrator):
         """The choice, the candidates' losses, and what the chosen one reports."""
         return {
             "chosen": self.chosen.name,
-            "keeps_prediction": find_calibrator(self.chosen.name).keeps_prediction,
+            "keeps_prediction": self.keeps_prediction,
             "cross_validated_nll": dict(self.losses),
             **self.chosen.report(),
         }

@@ -15,7 +15,7 @@ from ood_toolkit.bounded import in_blocks
 from ood_toolkit.chunks import checked_statistics, located, numbered
 from ood_toolkit.detectors.catalogue import SCORER_KINDS, method_of
 from ood_toolkit.errors import InputError, ToolkitWarning
-from ood_toolkit.given import expect_outputs
+from ood_toolkit.given import expect_outputs, head_hint
 from ood_toolkit.kernels.numbers import first_nan
 from ood_toolkit.kernels.statistics import RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
@@ -113,7 +113,8 @@ class FittedScorer(ABC):
         expect_outputs(x)
         missing = method_of(self.detector).missing(x.has())
         if missing:
-            raise InputError(located(x, f"{self.name} needs {' and '.join(missing)}"))
+            needs = f"{self.name} needs {' and '.join(missing)}"
+            raise InputError(located(x, needs + head_hint(x, missing)))
         if self.classes and x.classes != self.classes and "logits" in x.has():
             raise InputError(
                 located(
@@ -196,10 +197,13 @@ class LogitScorer(FittedScorer):
 
 def training_logits(method_name: str, train: Outputs | None) -> Array:
     """Logits to fit on, at least one row of them; `InputError` if there are none."""
-    if train is None or train.logits is None:
+    if train is None:
         raise InputError(f"{method_name} needs training outputs with logits")
+    if train.logits is None:
+        needs = f"{method_name} needs logits to be fitted{head_hint(train, ['logits'])}"
+        raise InputError(located(train, needs))
     if len(train) == 0:
-        raise InputError(f"{method_name} cannot be fitted on zero rows")
+        raise InputError(located(train, f"{method_name} cannot be fitted on zero rows"))
     return train.logits
 
 

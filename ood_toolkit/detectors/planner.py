@@ -13,6 +13,7 @@ from ood_toolkit.chunks import checked_statistics, refuse_bad_row
 from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
 from ood_toolkit.errors import InputError
+from ood_toolkit.given import head_hint
 from ood_toolkit.kernels.numbers import first_nan
 from ood_toolkit.kernels.request import INTEGERS
 from ood_toolkit.kernels.rows import windows_of_statistics
@@ -75,7 +76,8 @@ def fit_method(
         absent = [part for part in row.train if part not in train.has()]
         if absent:
             origin = f"{train.source}: " if train.source else ""
-            raise InputError(f"{origin}{row.name} needs {' and '.join(absent)} to be fitted")
+            needs = f"{row.name} needs {' and '.join(absent)} to be fitted"
+            raise InputError(f"{origin}{needs}{head_hint(train, absent)}")
     scorer = fitted_on_what_fits(row.name, detector.fit, train, validation)
     assert isinstance(scorer, FittedScorer)
     return scorer

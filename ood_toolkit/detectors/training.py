@@ -23,8 +23,10 @@ def training_features(name: str, train: Outputs | None) -> Outputs:
     InputError
         If there is no record, or no features or no row in it.
     """
-    if train is None or train.features is None:
+    if train is None:
         raise InputError(f"{name} needs training outputs with features")
+    if train.features is None:
+        raise InputError(located(train, f"{name} needs features to be fitted"))
     if len(train) == 0:
         raise InputError(located(train, f"{name} cannot be fitted on zero rows"))
     return train

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -9,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ood_toolkit.chunks import checked_statistics
-from ood_toolkit.detectors.base import training_labels
-from ood_toolkit.errors import InputError
+from ood_toolkit.chunks import checked_statistics, located
+from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.evaluation.records import MethodNote, plain
+from ood_toolkit.given import head_hint
 from ood_toolkit.kernels.softmax import softmax_rows
 from ood_toolkit.kernels.statistics import PREDICTION
 from ood_toolkit.metrics import (
@@ -157,27 +159,35 @@ def error_report(
     InputError
         If logits or labels are missing, a label is unknown, or there are no rows.
 
+    Warns
+    -----
+    ToolkitWarning
+        If all predictions are right, or all wrong: nothing is there to tell them from.
+
     References
     ----------
     Hendrycks & Gimpel, ICLR 2017; Geifman, Uziel & El-Yaniv, ICLR 2019.
     """
-    if x.logits is None:
-        raise InputError("error detection needs logits")
-    labels = training_labels("error detection", x, every_class=False)
+    labels = _every_label(x)
+    assert x.logits is not None
     rows = checked_statistics(x, (PREDICTION,))
     correct = np.asarray(rows[PREDICTION] == labels)
+    one_kind = correct.all() or not correct.any()
+    if one_kind:
+        message = (
+            f"all {len(x)} predictions are {'right' if correct[0] else 'wrong'}: AUROC and AUPR, "
+            "of right against wrong ones, are undefined (NaN)"
+        )
+        warnings.warn(located(x, message), ToolkitWarning, stacklevel=2)
     probabilities, _ = softmax_rows(x.logits)
     results = []
     for method, confidence in scores.items():
-        ranking = Ranking.of(confidence[correct], confidence[~correct])
+        ranking = None if one_kind else Ranking.of(confidence[correct], confidence[~correct])
         strange = (ood_scores or {}).get(method, {})
         results.append(
             ErrorDetection(
                 method,
-                ranking.auroc(),
-                ranking.aupr_in(),
-                ranking.aupr_out(),
-                ranking.fpr_at_tpr(),
+                *_figures(ranking),
                 aurc(confidence, correct),
                 e_aurc(confidence, correct),
                 {f"{c:g}": risk_at_coverage(confidence, correct, c) for c in COVERAGES},
@@ -197,6 +207,29 @@ def error_report(
         skipped,
         failed,
     )
+
+
+def _every_label(x: Outputs) -> Array:
+    """(N,) labels, all known, of a record that has logits and rows."""
+    if x.logits is None:
+        hint = head_hint(x, ["logits"])
+        raise InputError(located(x, f"error detection needs logits{hint}"))
+    if len(x) == 0:
+        raise InputError(located(x, "holds no rows; error detection needs labelled ones"))
+    if x.labels is None:
+        raise InputError(located(x, "error detection needs labels, which tell wrong predictions"))
+    if (x.labels < 0).any():
+        row = int(np.argmax(x.labels < 0))
+        reason = f"labels: row {row} is {x.labels[row]} (unknown); leave out rows without a label"
+        raise InputError(located(x, reason))
+    return x.labels
+
+
+def _figures(ranking: Ranking | None) -> tuple[float, float, float, float]:
+    """AUROC, AUPR of right and of wrong predictions, and FPR; NaN where one kind is missing."""
+    if ranking is None:
+        return (math.nan,) * 4
+    return ranking.auroc(), ranking.aupr_in(), ranking.aupr_out(), ranking.fpr_at_tpr()
 
 
 def _intervals(

@@ -147,6 +147,7 @@ class Extraction:
 
             classifier = OnnxClassifier(file, threads=threads)
             return partial(classifier.outputs, progress=False), file_digest(file)
+        from ood_toolkit.models.blame import blaming_model
         from ood_toolkit.models.specs import build_model
         from ood_toolkit.models.wrapping import wrap
 
@@ -154,7 +155,7 @@ class Extraction:
         built = build_model(self.model, self.weights, self.device)
         wrapped = wrap(built, head=self.head, features=self.features, layers=self.layers)
         run = partial(wrapped.outputs, progress=False, channels_last=self.channels_last)
-        return run, model_digest(built)
+        return blaming_model(run, self.model, built), model_digest(built)
 
 
 class OpenExtraction:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ood_toolkit.errors import BadParameter, DataError, InputError
+from ood_toolkit.models.blame import blaming, told
 from ood_toolkit.models.torch_library import load_torch
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def build_model(spec: str, weights: str | None = None, device: str | None = None
     BadParameter
         If the spec has another form, or names what does not exist.
     InputError
-        If what it names is no model.
+        If what it names is no model, or raises an error.
     DataError
         If the weights do not fit.
     """
@@ -52,7 +53,8 @@ def build_model(spec: str, weights: str | None = None, device: str | None = None
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(place)
+        with blaming(f"--model {spec}: importing {place}", ModuleNotFoundError):
+            found: Any = importlib.import_module(place)
     except ModuleNotFoundError as reason:
         if reason.name is not None and (
             place == reason.name or place.startswith(reason.name + ".")
@@ -61,12 +63,18 @@ def build_model(spec: str, weights: str | None = None, device: str | None = None
                 f"--model {spec}: there is no module {reason.name}; run from its folder or "
                 "install it"
             ) from None
-        raise
+        raise InputError(
+            f"--model {spec}: importing {place} raised {told(reason)}; install it"
+        ) from reason
     for part in name.split("."):
         if not hasattr(found, part):
             raise BadParameter(f"--model {spec}: {place} has no {name}")
         found = getattr(found, part)
-    model = found if isinstance(found, torch.nn.Module) else found()
+    if isinstance(found, torch.nn.Module):
+        model = found
+    else:
+        with blaming(f"--model {spec}: {name}"):
+            model = found()
     if not isinstance(model, torch.nn.Module):
         raise InputError(f"--model {spec}: gave a {type(model).__name__}, not a torch.nn.Module")
     if weights is not None:

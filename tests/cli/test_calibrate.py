@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ood_toolkit as ood
-from ood_toolkit.calibration import load_calibrator, probability_quality
+from ood_toolkit.calibration import find_calibrator, load_calibrator, probability_quality
 from ood_toolkit.decision import Monitor, Threshold, guaranteed_rank
 from tests.calibration.cases import overconfident
 from tests.cli.running import Run, csv_rows, save, tool
@@ -70,6 +70,20 @@ def test_auto_is_what_calibrate_does_unasked(folder: Path, tmp_path: Path) -> No
     document = calibrate(folder, "-o", tmp_path / "c.safetensors", "--json").document
     assert document["method"] == "auto"
     assert document["report"]["chosen"] in document["report"]["cross_validated_nll"]
+
+
+def test_auto_keeps_predictions_where_what_it_chose_does(folder: Path, tmp_path: Path) -> None:
+    given = ("-m", "auto", "-o", tmp_path / "c.safetensors")
+    document = calibrate(folder, *given, "--json").document
+    keeps = find_calibrator(document["report"]["chosen"]).keeps_prediction
+    assert keeps  # in these rows a temperature is all that is wrong
+    assert document["keeps_prediction"] is document["report"]["keeps_prediction"] is keeps
+    lines = [
+        line for line in calibrate(folder, *given).out.splitlines() if "keeps prediction" in line
+    ]
+    assert [line.split() for line in lines] == [["keeps", "prediction", "True"]]
+    vector = ood.AutoCalibration(candidates=("vector",)).fit(ood.load(folder / "val.npz"))
+    assert not vector.keeps_prediction
 
 
 def test_apply_writes_calibrated_outputs(folder: Path, tmp_path: Path) -> None:
@@ -334,7 +348,7 @@ def test_a_threshold_needs_a_detector_and_rows(
     assert run.status == 3
     other = save(tmp_path / "f.npz", features=np.ones((5, 2)))
     run = tool("threshold", "--detector", detector, "--id-val", other)
-    assert run.error == f"{other}: energy needs logits"
+    assert run.error.startswith(f"{other}: energy needs logits; ")
     empty = save(tmp_path / "e.npz", logits=np.ones((0, 4)))
     run = tool("threshold", "--detector", detector, "--id-val", empty)
     assert run.status == 3

@@ -59,6 +59,36 @@ def test_errors_of_a_method_that_cannot_run_is_partial(files: Path) -> None:
     assert "no method could run" in run.error
 
 
+def test_errors_says_what_is_missing_in_its_own_words(files: Path, tmp_path: Path) -> None:
+    x = ood.load(files / "test.npz")
+    z, y = x.logits, x.labels
+    none = save(tmp_path / "none.npz", logits=z[:0], labels=y[:0])
+    bare = save(tmp_path / "bare.npz", features=x.features, labels=y)
+    hidden = save(tmp_path / "hidden.npz", logits=z)
+    for path, said in (
+        (none, "holds no rows; error detection needs labelled ones"),
+        (bare, "error detection needs logits; name the file of the last layer, --head FILE"),
+        (hidden, "error detection needs labels, which tell wrong predictions"),
+    ):
+        run = tool("errors", path, "-m", "msp")
+        assert run.status == 3
+        assert run.error.startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize("kind", ["right", "wrong"])
+def test_errors_of_predictions_of_one_kind(kind: str, files: Path, tmp_path: Path) -> None:
+    z = ood.load(files / "test.npz").logits
+    labels = (z.argmax(axis=1) + (kind == "wrong")) % 5
+    path = save(tmp_path / "x.npz", logits=z, labels=labels)
+    run = tool("errors", path, "-m", "msp,energy", "--json")
+    assert run.status == 0
+    assert run.err == (
+        f"Warning: {path}: all 120 predictions are {kind}: AUROC and AUPR, of right against "
+        "wrong ones, are undefined (NaN)\n"
+    )
+    assert {r["auroc"] for r in run.document["results"]} == {None}
+
+
 def test_errors_needs_the_label_of_every_row(files: Path, tmp_path: Path) -> None:
     run = tool("errors", files / "unlabelled.npz", "-m", "msp")
     assert run.status == 3

@@ -100,3 +100,11 @@ def test_means_of_any_group_are_printed(files: Path, tmp_path: Path) -> None:
     assert "mean street" in run.out
     assert "mean street AUROC" in table.read_text()
     assert "mean street" in tool("compare", tmp_path / "r.json").out
+
+
+def test_a_set_that_lacks_what_a_method_needs_is_named(files: Path) -> None:
+    run = tool("evaluate", "--id", files / "test.npz", "--ood", f"near={files / 'near.npz'}",
+               "--ood", f"far={files / 'logits.npz'}", "--train", files / "train.npz", "-m", "knn",
+               "--bootstrap", "0")  # fmt: skip
+    assert run.status == 3
+    assert f"knn: needs features, which {files / 'logits.npz'} does not hold" in run.error

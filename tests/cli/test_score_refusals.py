@@ -119,3 +119,24 @@ def test_an_output_that_cannot_be_written(files: Path, tmp_path: Path) -> None:
     run = tool("score", files / "test.npz", "-m", "msp", "-o", tmp_path / "folder.csv")
     assert run.status == 3
     assert "folder.csv" in run.error
+
+
+def test_where_the_last_layer_is_missing_the_option_is_named(files: Path, tmp_path: Path) -> None:
+    x = ood.load(files / "test.npz")
+    bare = save(tmp_path / "bare.npz", features=x.features, labels=x.labels)
+    out, calibrator = tmp_path / "d.safetensors", tmp_path / "c.safetensors"
+    hint = "; name the file of the last layer, --head FILE (head=)"
+    for words, said in (
+        (("score", bare, "-m", "energy"), "energy needs logits"),
+        (("score", bare, "-m", "vim", "--train", bare), "vim needs head to be fitted"),
+        (("fit", bare, "-m", "vim", "-o", out), "vim needs head to be fitted"),
+        (("fit", bare, "-m", "kl_matching", "-o", out), "kl_matching needs logits to be fitted"),
+        (("calibrate", bare, "-m", "temperature", "-o", calibrator), "temperature needs logits"),
+    ):
+        run = tool(*words)
+        assert run.status == 3
+        assert run.error.startswith(f"{bare}: {said}")
+        assert run.error.endswith(hint)
+    alone = save(tmp_path / "alone.npz", logits=x.logits)
+    run = tool("score", alone, "-m", "vim", "--train", files / "train.npz")
+    assert run.error == f"{alone}: vim needs features"

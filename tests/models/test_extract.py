@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from ood_toolkit.errors import BadParameter, DataError, InputError
 from ood_toolkit.io import load
 from ood_toolkit.models import wrap
+from ood_toolkit.models.blame import blaming_model
 from ood_toolkit.models.images import Preparation
 from ood_toolkit.models.sources import open_inputs
 from ood_toolkit.models.specs import build_model
@@ -37,7 +38,14 @@ class Viewing(torch.nn.Module):
         self.conv, self.head = torch.nn.Conv2d(3, 2, 3), torch.nn.Linear(1800, 4)
     def forward(self, x):
         return self.head(self.conv(x).view(len(x), -1))
+class Asking(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    def forward(self, x):
+        raise KeyError("mask")
 number = 3
+def broken():
+    raise ValueError("no such\\ndepth")
 def nothing():
     return 3
 """
@@ -221,6 +229,50 @@ def test_model_specs(spec: str, message: str, here: Path) -> None:
     np.savez("data.npz", images=pictures()[0])
     run = tool("extract", "--model", spec, "--data", "npz:data.npz", "-o", "o.npz")
     assert run.status == 2
+
+
+def test_a_model_that_raises_is_blamed_for_it(here: Path) -> None:
+    np.savez("data.npz", images=pictures(6, side=2)[0])
+    for arguments, said in (
+        (["my_models:broken"], "--model my_models:broken: broken raised ValueError: no such depth"),
+        (
+            ["my_models:Asking"],
+            "--model my_models:Asking: the model raised KeyError: 'mask' on a batch of shape "
+            "(6, 3, 2, 2); check --channels and --size",
+        ),
+        (["my_models:Tiny", "--channels", "1"], "on a batch of shape (6, 1, 2, 2); check --chan"),
+    ):
+        run = tool("extract", "--data", "npz:data.npz", "-o", "o.npz", "--model", *arguments)
+        assert run.status == 3
+        assert said in run.error
+        assert "report it" not in run.error
+    assert not os.path.exists("o.npz")
+
+
+def test_a_module_that_cannot_be_imported_is_blamed_for_it(here: Path) -> None:
+    for text, said in (
+        ("import not_installed", "raised ModuleNotFoundError: No module named 'not_installed'"),
+        ("import torch if", "raised SyntaxError: invalid syntax"),
+    ):
+        (here / "failing_models.py").write_text(text)
+        with pytest.raises(InputError, match=f"importing failing_models {said}"):
+            build_model("failing_models:network")
+
+
+def test_blame_leaves_no_hook_and_passes_on_what_is_not_the_model_s() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+
+    def run(broken: bool) -> None:
+        model(torch.zeros(1, 2))
+        if broken:
+            raise OSError("the disk")
+
+    blamed = blaming_model(run, "mine:model", model)
+    blamed(False)
+    with pytest.raises(OSError, match="the disk"):
+        blamed(True)
+    assert not model._forward_pre_hooks
+    assert not model._forward_hooks
 
 
 def test_what_a_spec_may_name(here: Path) -> None:
