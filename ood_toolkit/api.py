@@ -24,7 +24,6 @@ from ood_toolkit.evaluation import (
     Evaluation,
     FittedOn,
     Harness,
-    Input,
     NoCache,
     Reported,
     Tuning,
@@ -286,12 +285,7 @@ def evaluate(
         {method_of(d).name: d for d in made},
         skip_unmet=everything if skip_unmet is None else skip_unmet,
     )
-    sets: list[tuple[str, str, Outputs | None]] = [("id", "", id)]
-    sets += [("shifted", key, x) for key, x in inside.items()]
-    sets += [("ood", key, x) for key, x in named.items()]
-    sets += [("train", "", train), ("id_val", "", id_val), ("tune", "", tuning.outliers)]
-    inputs = [Input(role, key, len(x), x.source) for role, key, x in sets if x is not None]
-    run = run_record(inputs, choices={"bootstrap": bootstrap, "seed": seed})
+    run = run_record(harness.inputs(), choices={"bootstrap": bootstrap, "seed": seed})
     return replace(result, run=run, whole_catalogue=everything)
 
 

@@ -14,6 +14,7 @@ from ood_toolkit.evaluation.cache import NoCache
 from ood_toolkit.evaluation.comparison import Comparison, compare_methods
 from ood_toolkit.evaluation.groups import groups_of
 from ood_toolkit.evaluation.kept_scores import KeptScores
+from ood_toolkit.evaluation.manifest import Input
 from ood_toolkit.evaluation.method_work import MethodWork
 from ood_toolkit.evaluation.pairs import PairMetrics
 from ood_toolkit.evaluation.pictures import Pictures
@@ -31,7 +32,7 @@ from ood_toolkit.io.gate import available_memory, size_text
 from ood_toolkit.kernels.pool import in_order
 from ood_toolkit.kernels.threads import thread_count
 from ood_toolkit.metrics import Ranking
-from ood_toolkit.outputs import Array
+from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector
 
 __all__ = ["Harness"]
@@ -91,6 +92,16 @@ class Harness:
     workers: int | None = None
     keep_scores: bool = False
     progress: Progress = lambda label: None
+
+    def inputs(self) -> list[Input]:
+        """Every record of the run, by its part in it."""
+        reported, fitted_on = self.reported, self.fitted_on
+        sets: list[tuple[str, str, Outputs | None]] = [("id", "", reported.id_test)]
+        sets += [("shifted", key, x) for key, x in reported.shifted.items()]
+        sets += [("ood", key, x) for key, x in reported.ood.items()]
+        sets += [("train", "", fitted_on.train), ("id_val", "", fitted_on.validation)]
+        sets.append(("tune", "", self.tuning.outliers))
+        return [Input(role, key, len(x), x.source) for role, key, x in sets if x is not None]
 
     def run(self, detectors: Mapping[str, Detector], *, skip_unmet: bool) -> Evaluation:
         """Evaluate detectors by name.
