@@ -163,7 +163,8 @@ def warn_of_repeated_rows(reported: Sequence[tuple[str, Outputs]]) -> None:
     -----
     ToolkitWarning
         Once for each set that shares a hundredth or more of the smaller one's rows with one
-        before it; a few rows are alike by chance where numbers are coarse.
+        before it, two distinct ones at least; a few are alike by chance where numbers are coarse,
+        and one where all rows of a set are alike.
     """
     kept = [(name, x) for name, x in reported if not _stays_in_file(x)]
     seen: Seen = {}
@@ -171,7 +172,7 @@ def warn_of_repeated_rows(reported: Sequence[tuple[str, Outputs]]) -> None:
         said = []
         for other, earlier in kept[:place]:
             count = shared_rows(earlier, x, seen)
-            if count >= NOTABLE * min(len(earlier), len(x)):
+            if count > 1 and count >= NOTABLE * min(len(earlier), len(x)):
                 said.append(f"{count} in {other}")
         if said:
             warnings.warn(

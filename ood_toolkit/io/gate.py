@@ -63,18 +63,22 @@ def one_line(reason: object, longest: int = 200) -> str:
 def printable(text: str) -> str:
     r"""A text that UTF-8 can hold: bytes of a file name that are not UTF-8 become hex escapes.
 
+    Those that are UTF-8, and which a locale of ASCII has left as bytes, become letters.
+
     >>> print(printable(b"caf\xe9.npz".decode("utf-8", "surrogateescape")))
     caf\xe9.npz
     """
-    if text.isascii():
-        return text
-    return "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        pairs = (f"\\u{ord(c):04x}" if _stands_for_no_byte(c) else c for c in text)
+        return "".join(pairs).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text
 
 
-def _escaped(surrogate: str) -> str:
-    """A byte that Python keeps as a surrogate, or a surrogate that stands for itself."""
-    code = ord(surrogate)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+def _stands_for_no_byte(letter: str) -> bool:
+    """Whether it is a surrogate that no name of a file holds; JSON can."""
+    return "\ud800" <= letter <= "\udfff" and not "\udc80" <= letter <= "\udcff"
 
 
 def size_text(count: int) -> str:

@@ -87,7 +87,7 @@ def probabilities(good: Path, folder: Path) -> None:
 
 @row(60)
 def constant(good: Path, folder: Path) -> None:
-    path = save(folder / "x.npz", logits=np.full((5, 3), 7.0))
+    path = save(folder / "x.npz", logits=np.full((40, 3), 7.0))
     worked("score", path, "-m", "msp,energy,entropy")
     run = worked("evaluate", "--id", path, "--ood", f"a={path}", "-m", "msp,energy",
                  "--bootstrap", "0", "--json")  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import ood_toolkit as ood
+from ood_toolkit.io.gate import printable
 from tests.cli.running import Run, save, tool
 
 FEW = ("-m", "energy,msp", "--bootstrap", "0")
@@ -281,3 +282,9 @@ def test_names_that_are_not_utf8_are_written_with_escapes(files: Path, tmp_path:
     outs["json-out"].write_text(json.dumps(document).replace("q\\\\xfd", "q\\udcfd"))
     assert tool("report", outs["json-out"], "-o", tmp_path / "r.html").status == 0
     assert "q\\xfd" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_bytes_that_are_utf8_become_letters() -> None:
+    """A locale of ASCII leaves the letters of an argument as single bytes."""
+    assert printable("a\udcff-\udcc3\udcb6-\ud800") == "a\\xff-ö-\\ud800"
+    assert printable("ö") == "ö"
