@@ -42,6 +42,9 @@ def monitor(
     Rows are compared with the held-out rows behind the detector's threshold, and with each
     other.  The alarm is a sequential test: however long the stream, it comes by chance no
     oftener than --false-alarm.
+
+    Rows must be in the order in which they arrived, or shuffled: a file sorted by class, or by
+    anything else that the score depends on, changes from row to row and raises an alarm.
     """
     import numpy as np
 

@@ -128,7 +128,7 @@ def find_calibrator(name: str) -> CalibrationMethod:
     """
     if name in _ROWS:
         return _ROWS[name]
-    near = difflib.get_close_matches(name, _ROWS, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), _ROWS, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(_ROWS))}"
     raise UnknownName(f"unknown calibrator {name!r}; {hint}")
 

@@ -47,6 +47,10 @@ class Monitor:
     bet on small ones at fair odds multiplies its stake by 1 / false_alarm no oftener.  Part
     of the stake is put in at every row, so that a late change is found too.
 
+    The rows must come in the order in which they arrived, or in a random one.  In-distribution
+    rows that are sorted, by class or by anything else that the score depends on, are a stream
+    that changes: they raise an alarm, and rightly so.  Shuffle a data set before it is watched.
+
     Parameters
     ----------
     id_scores : (N,) array of float

@@ -187,7 +187,7 @@ def find_method(name: str) -> Method:
         return row
     if "+" in name:
         return method_of(make_detector(name))
-    near = difflib.get_close_matches(name, [r.name for r in registered()], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), [r.name for r in registered()], n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "`ood-toolkit methods` lists them"
     raise UnknownName(f"unknown method {name!r}; {hint}")
 

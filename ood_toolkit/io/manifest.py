@@ -77,11 +77,11 @@ class Parts:
         there = [name for name in self.store.names() if name == MANIFEST]
         if there and not force:
             found = self._manifest()
-            self._refuse_other_job(found["job"])
             receipts = [Receipt(**receipt) for receipt in found["parts"]]
             self.finished = found.get("finished")
+            state = "a finished" if self.finished else "an unfinished"
+            self._refuse_other_job(found["job"], state)
             if not resume:
-                state = "a finished" if self.finished else "an unfinished"
                 raise DataError(
                     self.name,
                     "",
@@ -119,15 +119,16 @@ class Parts:
             raise DataError(self.name, MANIFEST, f"is of a later toolkit; upgrade, or {advice}")
         return found
 
-    def _refuse_other_job(self, before: Mapping[str, Any]) -> None:
+    def _refuse_other_job(self, before: Mapping[str, Any], state: str) -> None:
         now = json.loads(json.dumps(self._job()))
         other = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
         if other:
             raise DataError(
                 self.name,
                 "",
-                f"an unfinished run with another {' and '.join(other)} is there; repeat that one, "
-                "write to another file, or begin anew with --force",
+                f"{state} run is there that differs in {' and '.join(other)}; "
+                f"{'' if self.finished else 'repeat that one, '}write elsewhere, or begin anew "
+                "with --force",
             )
 
     def _job(self) -> dict[str, Any]:

@@ -31,6 +31,11 @@ _BLOCK = 1024
 _PIECE = 1 << 20
 _OTHER_DIALECT = re.compile(r"\s*[-+]?\d.*[,;]")
 
+_NO_TEXT = (
+    "is no UTF-8 text; save the table as UTF-8, or give the file the suffix of what it is",
+    "standard input is read as CSV or JSON lines, and this is no UTF-8 text; name the file instead",
+)
+
 TextSource = str | bytes
 """A path, or the content of a pipe, which can be read only once."""
 
@@ -64,10 +69,13 @@ def numbered_lines(path: str, source: TextSource) -> Iterator[str]:
     """Lines of UTF-8 text with their ends, none longer than 64 MiB; a byte order mark is cut."""
     raw = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
     with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
-        while line := stream.readline(_LONGEST_LINE):
-            if len(line) == _LONGEST_LINE:
-                raise DataError(path, "", f"a line is longer than {_LONGEST_LINE} characters")
-            yield line
+        try:
+            while line := stream.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise DataError(path, "", f"a line is longer than {_LONGEST_LINE} characters")
+                yield line
+        except UnicodeDecodeError as reason:
+            raise DataError(path, "", _NO_TEXT[path == "-"]) from reason
 
 
 def parse_number(text: str) -> float:

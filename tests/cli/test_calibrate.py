@@ -392,3 +392,9 @@ def test_the_monitor_needs_held_out_scores(detector: Path, folder: Path) -> None
     assert run.error == f"{detector}: threshold: there is none; `ood-toolkit threshold` sets one"
     run = tool("monitor", folder / "test.npz", "--detector", detector, "--false-alarm", "1")
     assert run.status == 2
+
+
+def test_a_name_in_capitals_gets_a_suggestion(folder: Path, tmp_path: Path) -> None:
+    run = calibrate(folder, "-m", "ETS", "-o", tmp_path / "c.safetensors")
+    assert run.status == 2
+    assert "unknown calibrator 'ETS'; did you mean ets" in run.error

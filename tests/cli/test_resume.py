@@ -157,7 +157,7 @@ def test_an_unfinished_run_is_neither_forgotten_nor_mixed_with_another(
     assert f"of {PARTS} parts; go on with --resume, or begin anew with --force" in run.error
     run = score(logits, half_done, "--resume", methods="msp")
     assert run.status == 3
-    assert "an unfinished run with another methods is there" in run.error
+    assert "an unfinished run is there that differs in methods; repeat that one, write" in run.error
     assert not half_done.exists()
     assert score(logits, half_done, "--force").status == 0
     assert half_done.read_bytes() == expected["csv"]
@@ -181,11 +181,25 @@ def test_a_part_that_was_damaged_between_runs_is_made_again(
     assert half_done.read_bytes() == expected["csv"]
 
 
+def test_a_finished_run_of_other_methods_is_said_to_be_finished(
+    files: Path, tmp_path: Path
+) -> None:
+    given = ("score", files / "test.npz", "-o", tmp_path / "parts" / "*.parquet", "-m")
+    assert tool(*given, "msp").status == 0
+    run = tool(*given, "energy")
+    assert run.status == 3
+    assert run.error.endswith(
+        "a finished run is there that differs in methods; write elsewhere, or begin anew with "
+        "--force"
+    )
+    assert tool(*given, "energy", "--force").status == 0
+
+
 def test_an_input_that_changed_is_another_job(half_done: Path, logits: Path) -> None:
     os.utime(logits)
     run = score(logits, half_done, "--resume")
     assert run.status == 3
-    assert "an unfinished run with another inputs is there" in run.error
+    assert "an unfinished run is there that differs in inputs; " in run.error
 
 
 def test_of_two_drivers_one_is_refused(

@@ -12,6 +12,7 @@ from tests.cli.running import csv_rows, save, tool
 
 USAGE = [
     (["-m", "energie"], "unknown method 'energie'; did you mean energy"),
+    (["-m", "MSP"], "unknown method 'MSP'; did you mean msp"),
     (["-m", "energy", "--set", "temprature=1"], "did you mean temperature"),
     (["-m", "energy", "--set", "temperature=warm"], "temperature takes float, got 'warm'"),
     (["-m", "energy", "--set", "temperature=-1"], "temperature"),

@@ -11,6 +11,7 @@ from scipy.stats import kstest
 from ood_toolkit.decision import Monitor
 from ood_toolkit.decision.monitor import EXPONENTS
 from ood_toolkit.errors import BadParameter, InputError
+from tests.cli.running import tool
 from tests.decision.bands import REPETITIONS, not_above_band
 
 
@@ -89,3 +90,19 @@ def test_scores_that_cannot_be_used() -> None:
     with pytest.raises(BadParameter, match="seed"):
         Monitor(np.ones(3), seed=-1)
     assert Monitor(np.ones(3)).watch([]).alarm == -1
+
+
+def test_the_order_of_the_rows_is_part_of_the_stream() -> None:
+    """Classes differ in score: sorted by class, rows of one distribution are a change."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(2000) % 10
+    scores = rng.normal(size=2000) + labels
+    monitor = Monitor(rng.normal(size=1000) + np.arange(1000) % 10, false_alarm=0.01)
+    assert monitor.watch(scores[np.argsort(labels, kind="stable")]).alarm >= 0
+    assert monitor.watch(rng.permutation(scores)).alarm == -1
+
+
+def test_the_order_is_said_where_the_monitor_is_described() -> None:
+    for said in (Monitor.__doc__ or "", tool("monitor", "--help").out):
+        assert "shuffle" in said.lower()
+        assert "sorted" in said

@@ -119,7 +119,7 @@ def test_one_worker_on_the_command_line(folder: Path, expected: dict[str, str]) 
 def test_another_job_does_not_go_on_with_it(
     folder: Path, client: Any, job: Extraction, expected: dict[str, str]
 ) -> None:
-    with pytest.raises(DataError, match="unfinished run with another plan and shard_rows"):
+    with pytest.raises(DataError, match="run is there that differs in plan and shard_rows;"):
         extract(client, job, str(folder / "by two"), shard_rows=60)
     assert digests(folder / "by two") == expected
 
@@ -221,7 +221,7 @@ def test_channels_last(
     assert not run(client, quick, folder / "channels last").failed
     logits = load(folder / "by two").logits
     np.testing.assert_allclose(load(folder / "channels last").logits, logits, rtol=1e-5, atol=1e-6)
-    with pytest.raises(DataError, match="another channels_last"):
+    with pytest.raises(DataError, match="differs in channels_last"):
         run(client, job, folder / "channels last")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,16 @@ def test_one_path_only(path: Any) -> None:
 def test_a_name_with_a_zero_byte_is_refused() -> None:
     with pytest.raises(DataError):
         load("a\0.npz")
+
+
+def test_a_table_that_is_no_text_is_said_to_be_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = b"1,2\n\x89PNG,3\n"
+    path = tmp_path / "x.csv"
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"x\.csv: is no UTF-8 text; save the table as UTF-8"):
+        load(path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    with pytest.raises(DataError, match=r"^-: standard input is read as CSV or JSON lines, and"):
+        load("-")

@@ -115,7 +115,7 @@ def test_parts_of_another_job_are_refused(key: str, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     made(begun(folder), 0)
     other = {**JOB, key: "other"}
-    with pytest.raises(DataError, match=f"an unfinished run with another {key} is there"):
+    with pytest.raises(DataError, match=f"an unfinished run is there that differs in {key};"):
         begun(folder, other, resume=True)
     assert len(begun(folder, other, force=True).missing()) == len(PLAN)
 

@@ -97,7 +97,7 @@ def csv_blank_line_between(folder: Path) -> Path:
     return written(folder, "x.csv", "1,2\n\n3,4\n")
 
 
-@refused(45, "damaged")
+@refused(45, "no UTF-8 text")
 def csv_not_utf8(folder: Path) -> Path:
     return written(folder, "x.csv", b"caf\xe9,b\n1,2\n")
 
