@@ -72,7 +72,8 @@ def test_what_is_no_record_is_named(case: str) -> None:
 
 
 def test_one_detector_need_not_stand_in_a_list() -> None:
-    found = ood.evaluate(ood.MSP(), id=X, ood={"a": X}, bootstrap=0)
+    other = ood.Outputs(logits=np.asarray(X.logits) / 2)
+    found = ood.evaluate(ood.MSP(), id=X, ood={"a": other}, bootstrap=0)
     assert [row.method for row in found.results] == ["msp"]
 
 
