@@ -222,7 +222,7 @@ def test_a_fit_that_fails_is_partial_and_results_are_written(files: Path, tmp_pa
                "--train", path, "-m", "energy,mahalanobis", "--bootstrap", "0",
                "--json-out", out)  # fmt: skip
     assert run.status == 4
-    assert "Failed: mahalanobis: mahalanobis: the covariance is zero" in run.err
+    assert f"Failed: mahalanobis: {path}: mahalanobis: the covariance is zero" in run.err
     assert [r["method"] for r in json.loads(out.read_text())["results"]] == ["energy"]
 
 
