@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ood_toolkit.detectors.catalogue import make_detector, method_of
 from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
-from ood_toolkit.errors import BadParameter, ToolkitError
+from ood_toolkit.errors import BadParameter
+from ood_toolkit.evaluation.failing import why_it_failed
 from ood_toolkit.evaluation.misclassification import ErrorReport, error_report
 from ood_toolkit.evaluation.records import MethodNote
 from ood_toolkit.given import expect_outputs, expect_records, expect_sets
@@ -100,8 +101,8 @@ def evaluate_errors(
                 }
                 scores |= score_together(x, scorers)
                 ood_scores[row.name] = strange
-            except ToolkitError as error:
-                failed.append(MethodNote(row.name, str(error)))
+            except Exception as error:  # noqa: BLE001, any library may raise any kind
+                failed.append(MethodNote(row.name, why_it_failed(row.name, error)))
         progress(row.name)
     return error_report(
         x,
