@@ -100,6 +100,7 @@ def compare(
         worse = missing = []
         if fail_if_worse:
             _refuse_nothing(runs[0], files[0])
+            _refuse_other_rows(runs)
             worse, missing = worse_pairs(runs, margin), missing_pairs(runs)
         differ = other_sets(runs)
         for line in differ:
@@ -136,6 +137,19 @@ def _refuse_nothing(baseline: Results, file: str) -> None:
         from ood_toolkit.errors import DataError
 
         raise DataError(file, "results", "is empty; --fail-if-worse needs results to hold against")
+
+
+def _refuse_other_rows(runs: list[Results]) -> None:
+    """Refuse to hold the rows that are classified right against all rows: the figures differ."""
+    from ood_toolkit.errors import InputError
+    from ood_toolkit.evaluation.side_by_side import counted_rows
+
+    for run in runs[1:]:
+        if counted_rows(run) != counted_rows(runs[0]):
+            raise InputError(
+                f"{run.name}: counts {counted_rows(run)} in-distribution rows, {runs[0].name} "
+                f"{counted_rows(runs[0])}; --fail-if-worse needs runs of one --id-subset"
+            )
 
 
 def _distinct(runs: list[Results], files: tuple[str, ...]) -> list[Results]:

@@ -46,28 +46,12 @@ def main() -> NoReturn:
 
 def _report(error: BaseException) -> int:
     """One line on stderr; the exit status."""
-    from ood_toolkit.errors import ToolkitError
+    from ood_toolkit.errors import ToolkitError, in_one_line
 
-    if isinstance(error, ToolkitError):
-        _say(f"Error: {_one_line(error)}")
-        return error.exit_status
-    if isinstance(error, MemoryError):
-        _say(f"Error: not enough memory ({_one_line(error) or 'no size given'})")
-        return 3
-    if isinstance(error, OSError):
-        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        _say(f"Error: {place}{error.strerror or _one_line(error)}")
-        return 3
-    name = type(error).__name__
-    _say(
-        f"Error: unexpected {name}: {_one_line(error)}; please report it with the output of "
-        "the same command and --debug"
-    )
-    return 3
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    foreseen = isinstance(error, ToolkitError | MemoryError | OSError)
+    further = "" if foreseen else " with the output of the same command and --debug"
+    _say(f"Error: {in_one_line(error)}{further}")
+    return error.exit_status if isinstance(error, ToolkitError) else 3
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,6 +65,9 @@ def talking(quiet: bool, verbose: bool) -> Iterator[Talk]:
     def show(message: Any, category: type[Warning], *_: object, **__: object) -> None:
         if issubclass(category, ToolkitWarning) or verbose:
             talk.note(f"Warning: {' '.join(str(message).split())}")
+            if "--debug" in sys.argv:  # the tracebacks of methods that failed on the way
+                for more in getattr(message, "__notes__", ()):
+                    talk.note(more)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -31,7 +31,7 @@ from ood_toolkit.evaluation import (
     run_record,
     split_group,
 )
-from ood_toolkit.given import as_outputs, expect_outputs, expect_records, expect_sets
+from ood_toolkit.given import as_outputs, each_once, expect_outputs, expect_records, expect_sets
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, Scorer
 
@@ -115,8 +115,8 @@ def score(
     UnknownName
         If a method does not exist.
     InputError
-        If a method's needs are not met, or a row holds NaN or infinity where it may not, or
-        values so large that a score would be NaN.
+        If a method is there twice or its needs are not met, or a row holds NaN or infinity where
+        it may not, or values so large that a score would be NaN.
 
     Examples
     --------
@@ -134,17 +134,15 @@ def score(
         at_once = prepared(names)
         if at_once is not None:
             return score_few(record, at_once)
-    scorers: dict[str, Scorer] = {}
-    for item in listed:
-        ready = scorer_of_name(item) if isinstance(item, str) else None
-        if ready is not None:
-            scorers[ready.name] = ready
-        elif not isinstance(item, str) and isinstance(item, Scorer):
-            scorers[_name(item)] = item
-        else:
-            made = make_detector(item) if isinstance(item, str) else item
-            scorers[method_of(made).name] = fit_method(made, train, id_val)
-    return score_together(record, scorers)
+    asked: list[Detector | Scorer] = [
+        (scorer_of_name(item) or make_detector(item)) if isinstance(item, str) else item
+        for item in listed
+    ]
+    named = each_once((_name(a) if isinstance(a, Scorer) else method_of(a).name, a) for a in asked)
+    return score_together(
+        record,
+        {n: a if isinstance(a, Scorer) else fit_method(a, train, id_val) for n, a in named.items()},
+    )
 
 
 def evaluate(
@@ -232,8 +230,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If a set is empty, a row holds NaN, a rule does not exist, or rows that methods are
-        fitted or tuned on are among those that are reported.
+        If a method is there twice, a set is empty, a row holds NaN, a rule does not exist, or
+        rows that methods are fitted or tuned on are among those that are reported.
 
     Examples
     --------
@@ -259,6 +257,7 @@ def evaluate(
     if everything:
         listed = [row.name for row in registered()]
     made = [make_detector(item) if isinstance(item, str) else item for item in listed]
+    called = each_once((method_of(d).name, d) for d in made)
     short, found = split_group(list(ood))
     if groups is not None:
         found = {name: groups.get(name, "") for name in ood}
@@ -281,10 +280,7 @@ def evaluate(
         keep_scores,
         progress,
     )
-    result = harness.run(
-        {method_of(d).name: d for d in made},
-        skip_unmet=everything if skip_unmet is None else skip_unmet,
-    )
+    result = harness.run(called, skip_unmet=everything if skip_unmet is None else skip_unmet)
     run = run_record(harness.inputs(), choices={"bootstrap": bootstrap, "seed": seed})
     return replace(result, run=run, whole_catalogue=everything)
 

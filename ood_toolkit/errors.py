@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 __all__ = [
     "BadParameter",
     "DataError",
@@ -75,3 +77,17 @@ class MissingDependency(ToolkitError, ImportError):
 
 class ToolkitWarning(UserWarning):
     """Something works, but not as the user may expect; the text says what was done."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What went wrong, on one line; of an error that nobody raised on purpose also its kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ToolkitError):
+        return text
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({text or 'no size given'})"
+    if isinstance(error, OSError):
+        place = error.filename
+        shown = os.fsdecode(place) if isinstance(place, bytes) else str(place or "")
+        return ": ".join(part for part in (shown, error.strerror or text) if part)
+    return f"unexpected {type(error).__name__}: {text}; please report it"

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Outputs
 
-__all__ = ["as_outputs", "expect_outputs", "expect_records", "expect_sets", "fits_outputs"]
-__all__ += ["head_hint"]
+__all__ = ["as_outputs", "each_once", "expect_outputs", "expect_records", "expect_sets"]
+__all__ += ["fits_outputs", "head_hint"]
 
 Registered = TypeVar("Registered", bound=type)
+Named = TypeVar("Named")
 
 
 def expect_outputs(x: object, role: str = "", *, optional: bool = False) -> None:
@@ -136,3 +137,22 @@ def _remedy(x: object) -> str:
     if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
         return "; wrap it: ood.Outputs(logits=...), or features=..."
     return ""
+
+
+def each_once(named: Iterable[tuple[str, Named]]) -> dict[str, Named]:
+    """Methods by name; two of one name are refused, as only one could be listed under it.
+
+    Raises
+    ------
+    InputError
+        If a name comes twice.
+    """
+    found: dict[str, Named] = {}
+    for name, method in named:
+        if name in found:
+            raise InputError(
+                f"{name} is there twice, and results go by a method's name; ask for one setting "
+                "of it after the other"
+            )
+        found[name] = method
+    return found

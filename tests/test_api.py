@@ -22,6 +22,28 @@ PARTS = {field.name for field in dataclasses.fields(ood.Outputs)} - {"source"}
 LOGITS_ONLY = ood.Outputs(logits=TEST.logits)
 
 
+@pytest.mark.parametrize(
+    "methods",
+    [["knn", ood.KNN(k=5)], [ood.KNN(k=1), "msp", ood.KNN(k=50)], [ood.KNN(), ood.KNN()]],
+)
+def test_two_settings_of_a_method_are_not_taken_for_one(methods: Any) -> None:
+    words = "knn is there twice"
+    with pytest.raises(ood.InputError, match=words):
+        ood.evaluate(methods, id=TEST, ood={"a": LOGITS_ONLY}, train=TRAIN, bootstrap=0)
+    with pytest.raises(ood.InputError, match=words):
+        ood.score(TEST, methods, train=TRAIN)
+    with pytest.raises(ood.InputError, match=words):
+        ood.evaluate_errors(methods, TEST, train=TRAIN)
+
+
+def test_a_scorer_and_a_name_of_one_method_are_not_taken_for_one() -> None:
+    with pytest.raises(ood.InputError, match=r"energy is there twice.*one setting"):
+        ood.score(LOGITS_ONLY, ["energy", ood.Energy(temperature=2.0).fit()])
+    for rows in (3, 90):  # a few rows go another way
+        with pytest.raises(ood.InputError, match="msp is there twice"):
+            ood.score(LOGITS_ONLY.rows(slice(0, rows)), ["msp", "energy", "msp"])
+
+
 def test_every_public_name_is_there_and_listed_once() -> None:
     for name in ood.__all__:
         assert getattr(ood, name) is not None

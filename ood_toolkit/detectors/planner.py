@@ -13,7 +13,7 @@ from ood_toolkit.chunks import checked_statistics, refuse_bad_row
 from ood_toolkit.detectors.base import FittedScorer, LogitScorer
 from ood_toolkit.detectors.catalogue import Method, make_detector, method_of
 from ood_toolkit.errors import InputError
-from ood_toolkit.given import head_hint
+from ood_toolkit.given import each_once, head_hint
 from ood_toolkit.kernels.numbers import first_nan
 from ood_toolkit.kernels.request import INTEGERS
 from ood_toolkit.kernels.rows import windows_of_statistics
@@ -111,13 +111,16 @@ def prepared(names: tuple[str, ...]) -> Prepared | None:
     ------
     UnknownName
         If there is no such method.
+    InputError
+        If a method is there twice.
     """
-    scorers: dict[str, LogitScorer] = {}
+    found: list[tuple[str, LogitScorer]] = []
     for name in names:
         scorer = scorer_of_name(name)
         if not isinstance(scorer, LogitScorer) or method_of(scorer.detector).needs != ("logits",):
             return None
-        scorers[scorer.name] = scorer
+        found.append((scorer.name, scorer))
+    scorers = each_once(found)
     wanted = tuple(dict.fromkeys(_asked_by(scorers.values())))
     return Prepared(scorers, wanted) if wanted else None
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ood_toolkit.detectors.catalogue import make_detector, method_of
 from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
-from ood_toolkit.errors import BadParameter, ToolkitError
+from ood_toolkit.errors import BadParameter
+from ood_toolkit.evaluation.failing import why_it_failed
 from ood_toolkit.evaluation.misclassification import ErrorReport, error_report
 from ood_toolkit.evaluation.records import MethodNote
-from ood_toolkit.given import expect_outputs, expect_records, expect_sets
+from ood_toolkit.given import each_once, expect_outputs, expect_records, expect_sets
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector
 
@@ -63,7 +64,7 @@ def evaluate_errors(
     BadParameter
         If `bootstrap` or `ood_cost` is negative.
     InputError
-        If labels are missing or unknown, or a row holds NaN.
+        If a method is there twice, labels are missing or unknown, or a row holds NaN.
 
     Examples
     --------
@@ -81,12 +82,13 @@ def evaluate_errors(
     expect_records(train=train, id_val=id_val)
     expect_sets(ood=ood or {})
     listed = [methods] if isinstance(methods, str) else methods
+    detectors = [make_detector(item) if isinstance(item, str) else item for item in listed]
+    named = each_once((method_of(made).name, made) for made in detectors)
     scores: dict[str, Array] = {}
     ood_scores: dict[str, dict[str, Array]] = {}
     skipped: list[MethodNote] = []
     failed: list[MethodNote] = []
-    for item in listed:
-        made = make_detector(item) if isinstance(item, str) else item
+    for made in named.values():
         row = method_of(made)
         reason = unmet_needs(row, x, train)
         if reason:
@@ -100,8 +102,8 @@ def evaluate_errors(
                 }
                 scores |= score_together(x, scorers)
                 ood_scores[row.name] = strange
-            except ToolkitError as error:
-                failed.append(MethodNote(row.name, str(error)))
+            except Exception as error:  # noqa: BLE001, any library may raise any kind
+                failed.append(MethodNote(row.name, why_it_failed(row.name, error)))
         progress(row.name)
     return error_report(
         x,

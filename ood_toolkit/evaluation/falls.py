@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ood_toolkit.evaluation.side_by_side import Results, is_number
+from ood_toolkit.evaluation.side_by_side import Results, counted_rows, is_number
 
 __all__ = ["Missing", "Worse", "missing_pairs", "other_sets", "worse_pairs"]
 
@@ -100,6 +100,9 @@ def other_sets(runs: Sequence[Results]) -> list[str]:
         why = []
         if run.id_name != baseline.id_name:
             why.append(f"in-distribution {run.id_name}, not {baseline.id_name}")
+        if counted_rows(run) != counted_rows(baseline):
+            why.append(f"{counted_rows(run)} in-distribution rows counted, not "
+                       f"{counted_rows(baseline)}")  # fmt: skip
         if None not in (run.id_rows, baseline.id_rows) and run.id_rows != baseline.id_rows:
             why.append(f"{run.id_rows} in-distribution rows, not {baseline.id_rows}")
         own, first = _set_rows(run), _set_rows(baseline)

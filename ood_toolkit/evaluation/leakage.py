@@ -25,10 +25,10 @@ __all__ = [
 ]
 
 TOLERATED = 0.1
-"""Share of the smaller set's rows from which two sets count as one."""
+"""Share of the smaller set's distinct rows from which two sets count as one."""
 
 NOTABLE = 0.01
-"""Share of the smaller set's rows from which two reported sets are said to share them."""
+"""Share of the smaller set's distinct rows from which two reported sets are said to share them."""
 
 _COMPARED = ("features", "logits", "members", "token_logits")
 Seen = dict[tuple[int, tuple[str, ...]], tuple[Array, Array]]
@@ -106,6 +106,28 @@ def shared_rows(a: Outputs, b: Outputs, seen: Seen | None = None) -> int:
     return len(next(found) & next(found))
 
 
+def _share(a: Outputs, b: Outputs, seen: Seen, level: float) -> tuple[int, int]:
+    """Distinct rows in both, and all rows of the smaller; where it decides, its distinct ones.
+
+    Rows that repeat, each counted once above, may not hide how large a part is shared.
+    """
+    count, smaller = shared_rows(a, b, seen), min(len(a), len(b))
+    if not count or count >= level * smaller:
+        return count, smaller
+    parts = tuple(part for part in _present(a) if part in _present(b))
+    glances = [seen[id(x), parts] for x in (a, b)]
+    if count < level * min(len(once) for _, once in glances):  # each of these is a row at least
+        return count, smaller
+    return count, min(_distinct(x, parts, g) for x, (g, _) in zip((a, b), glances, strict=True))
+
+
+def _distinct(x: Outputs, parts: tuple[str, ...], glances: Array) -> int:
+    """How many distinct rows there are; only those that look alike are read whole."""
+    _, place, times = np.unique(glances, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(times[place] > 1)
+    return int((times == 1).sum()) + len(set(row_digests(x, parts, alike)))
+
+
 def _glances(x: Outputs, parts: tuple[str, ...]) -> Array:
     """A few numbers of each row mixed into one.  (N,) uint64."""
     few = []
@@ -130,7 +152,7 @@ def refuse_shared_rows(
     Raises
     ------
     InputError
-        If a tenth or more of the rows of one set are rows of the other.
+        If a tenth or more of the distinct rows of one set are rows of the other.
 
     Warns
     -----
@@ -140,12 +162,12 @@ def refuse_shared_rows(
     seen: Seen = {}
     for name, x in reported:
         for purpose, used in chosen_on.items():
-            count = shared_rows(used, x, seen)
+            count, smaller = _share(used, x, seen, TOLERATED)
             if not count:
                 continue
-            smaller = min(len(used), len(x))
+            distinct = "" if smaller == min(len(used), len(x)) else "distinct "
             said = (
-                f"{x.source or name}: {count} of {smaller} rows are also in {purpose}"
+                f"{x.source or name}: {count} of {smaller} {distinct}rows are also in {purpose}"
                 f"{f' ({used.source})' if used.source else ''}"
             )
             if count >= TOLERATED * smaller:
@@ -162,17 +184,17 @@ def warn_of_repeated_rows(reported: Sequence[tuple[str, Outputs]]) -> None:
     Warns
     -----
     ToolkitWarning
-        Once for each set that shares a hundredth or more of the smaller one's rows with one
-        before it, two distinct ones at least; a few are alike by chance where numbers are coarse,
-        and one where all rows of a set are alike.
+        Once for each set that shares a hundredth or more of the smaller one's distinct rows with
+        one before it, two at least; a few are alike by chance where numbers are coarse, and one
+        where all rows of a set are alike.
     """
     kept = [(name, x) for name, x in reported if not _stays_in_file(x)]
     seen: Seen = {}
     for place, (name, x) in enumerate(kept):
         said = []
         for other, earlier in kept[:place]:
-            count = shared_rows(earlier, x, seen)
-            if count > 1 and count >= NOTABLE * min(len(earlier), len(x)):
+            count, smaller = _share(earlier, x, seen, NOTABLE)
+            if count > 1 and count >= NOTABLE * smaller:
                 said.append(f"{count} in {other}")
         if said:
             warnings.warn(

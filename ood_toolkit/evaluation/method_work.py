@@ -13,8 +13,9 @@ import numpy as np
 from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import method_of, parameter_values
 from ood_toolkit.detectors.planner import fit_method, scores_and_statistics
-from ood_toolkit.errors import InputError, ToolkitError
+from ood_toolkit.errors import InputError
 from ood_toolkit.evaluation.cache import NoCache, record_digest
+from ood_toolkit.evaluation.failing import why_it_failed
 from ood_toolkit.evaluation.kept_choices import choice_from_arrays, choice_to_arrays
 from ood_toolkit.evaluation.sets import FittedOn, Reported
 from ood_toolkit.evaluation.tuning import Tuned, Tuning
@@ -95,29 +96,39 @@ class MethodWork:
                 self._digest(f"set {key}", x, labels=False)
 
     def run(self, name: str, detector: Detector, progress: Progress) -> MethodDone:
-        """Tune, fit and score; what the toolkit refuses is the method's failure.
+        """Tune, fit and score; whatever goes wrong is the method's failure, not the run's.
 
         A scorer of row statistics is not asked for scores: that is done for all of them at once.
         """
         done = MethodDone(name)
-        try:
-            chosen = self._chosen(done, detector)
-            done.keys = self._score_keys(chosen)
-            for key, x in self.reported.every().items():
-                self._recall(done, key, x, progress)
-            scorer = None
-            if len(done.scores) < len(self.reported.every()):
-                scorer = self._fitted(done, chosen)
-            progress(f"fit {name}")
-            if scorer is None:
+        steps = self._steps(done, detector)
+        while True:
+            try:
+                label = next(steps, None)
+            except Exception as error:  # noqa: BLE001, any library may raise any kind
+                done.failure = why_it_failed(name, error)
                 return done
-            if issubclass(type(scorer), RowScorer):
-                done.scorer = scorer
-            else:  # its memory is given back before the next fit
-                self._score(done, scorer, progress)
-        except ToolkitError as error:
-            done.failure = str(error)
-        return done
+            if label is None:
+                return done
+            progress(label)  # what the caller's own function raises is no failure of a method
+
+    def _steps(self, done: MethodDone, detector: Detector) -> Iterator[str]:
+        """Do all there is to do, saying what was done."""
+        chosen = self._chosen(done, detector)
+        done.keys = self._score_keys(chosen)
+        for key, x in self.reported.every().items():
+            if self._recalled(done, key, x):
+                yield f"score {done.name}"
+        scorer = None
+        if len(done.scores) < len(self.reported.every()):
+            scorer = self._fitted(done, chosen)
+        yield f"fit {done.name}"
+        if scorer is None:
+            return
+        if issubclass(type(scorer), RowScorer):
+            done.scorer = scorer
+        else:  # its memory is given back before the next fit
+            yield from self._score(done, scorer)
 
     def _chosen(self, done: MethodDone, detector: Detector) -> Detector:
         """The detector, with its parameters chosen where that was asked for."""
@@ -175,15 +186,15 @@ class MethodWork:
             self.digests[place] = record_digest(x, labels=labels)
         return self.digests[place]
 
-    def _recall(self, done: MethodDone, key: str, x: Outputs, progress: Progress) -> None:
+    def _recalled(self, done: MethodDone, key: str, x: Outputs) -> bool:
         """Take scores from the cache, if they are there and fit the set."""
         kept = self.cache.get(done.keys[key])
         if kept is None or kept["scores"].shape != (len(x),):
-            return
+            return False
         done.scores[key] = kept["scores"]
         done.held_out = str(kept.get("held_out_from", done.held_out))
         done.seconds["sets_from_cache"] = done.seconds.get("sets_from_cache", 0.0) + 1.0
-        progress(f"score {done.name}")
+        return True
 
     def _fitted(self, done: MethodDone, detector: Detector) -> FittedScorer:
         """The fitted detector; of an earlier run, where it was kept."""
@@ -205,13 +216,13 @@ class MethodWork:
         done.held_out = str(scorer.report().get("held_out_from") or done.held_out)
         return scorer
 
-    def _score(self, done: MethodDone, scorer: FittedScorer, progress: Progress) -> None:
+    def _score(self, done: MethodDone, scorer: FittedScorer) -> Iterator[str]:
         for key, x in self.reported.every().items():
             if key not in done.scores:
                 with _timed(done, "score"):
                     scores = scores_and_statistics(x, {done.name: scorer}, ())[0][done.name]
                 self.keep(done, key, scores)
-                progress(f"score {done.name}")
+                yield f"score {done.name}"
 
     def keep(self, done: MethodDone, key: str, scores: Array) -> None:
         """Note the scores of a set, in the cache too.

@@ -87,7 +87,8 @@ def pool_results(
     Raises
     ------
     InputError
-        If there are no runs, or their conventions or sets differ.
+        If there are no runs, or their conventions or sets differ: names, shifted sets that count
+        as in-distribution, and rows (of the in-distribution set where all of them count).
 
     Examples
     --------
@@ -142,6 +143,32 @@ def _check_alike(
         odd = sorted(f"{group}/{ood}" if group else ood for ood, group in sets[0] ^ sets[1])
         raise InputError(f"{name}: its sets are not those of {first}: {', '.join(odd)} are not in "
                          "both; pool runs over the same sets")  # fmt: skip
+    own = _rows(document)
+    unlike = [
+        f"{what} {own[what]} against {value}"
+        for what, value in _rows(expected).items()
+        if what in own and own[what] != value
+    ]
+    if unlike:
+        raise InputError(
+            f"{name}: its sets are not those of {first}: {', '.join(unlike)}; pool runs over the "
+            "same sets, called by the same names (a file of in-distribution rows names its set)"
+        )
+
+
+def _rows(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells the sets of a document from others of the same names; where it says so."""
+    inside = document["id"]
+    every_row = document["convention"].get("id_subset", "all") == "all"
+    shifted = inside.get("shifted") or []
+    found = {
+        "in-distribution set": inside["name"],
+        "shifted sets": ", ".join(f"{s['name']} ({s['n']} rows)" for s in shifted) or "none",
+        # of the rows that are classified right each model has others
+        "in-distribution rows": inside.get("n") if every_row else None,
+        **{f"rows of {r['ood']}": r.get("n_ood") for r in document["results"]},
+    }
+    return {what: value for what, value in found.items() if value is not None}
 
 
 def _pooled(

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ood_toolkit.chunks import checked_statistics
+from ood_toolkit.detectors.base import FittedScorer
 from ood_toolkit.detectors.catalogue import Method, method_of
 from ood_toolkit.detectors.planner import scores_and_statistics, unmet_needs
-from ood_toolkit.errors import InputError
+from ood_toolkit.errors import ToolkitError
+from ood_toolkit.evaluation.failing import why_it_failed
 from ood_toolkit.evaluation.method_work import MethodDone, MethodWork
 from ood_toolkit.evaluation.records import MethodNote
 from ood_toolkit.evaluation.tuning import Tuned
 from ood_toolkit.evaluation.workers import can_be_sent, side_by_side
-from ood_toolkit.kernels.statistics import PREDICTION
+from ood_toolkit.kernels.statistics import PREDICTION, RowStatistics, Statistic
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector
 
@@ -143,25 +145,43 @@ class Scoring:
                 continue
             start, processor = time.perf_counter(), time.process_time()
             if group:
-                scores, rows = scores_and_statistics(x, group, (PREDICTION,) if judged else ())
+                scores, rows = self._together(x, group, (PREDICTION,) if judged else ())
             else:
                 scores, rows = {}, checked_statistics(x, (PREDICTION,))
+            lost |= group.keys() - scores.keys()
             share = (time.perf_counter() - start) / max(len(group), 1)
             cpu = (time.process_time() - processor) / max(len(group), 1)
             if judged:
                 assert x.labels is not None
                 found.correct[key] = np.asarray(rows[PREDICTION] == x.labels)
-            for name in group:
+            for name in scores:
                 seconds = found.timings[name]
                 seconds["score"] += share
                 seconds["score_cpu"] = seconds.get("score_cpu", 0.0) + cpu
                 try:
                     self._work.keep(shared[name], key, scores[name])
                     found.scores[name] = shared[name].scores
-                except InputError as error:
+                except Exception as error:  # noqa: BLE001, any library may raise any kind
                     lost.add(name)
-                    found.failed.append(MethodNote(name, str(error)))
+                    found.failed.append(MethodNote(name, why_it_failed(name, error)))
                 self._progress(f"score {name}")
+
+    def _together(
+        self, x: Outputs, group: Mapping[str, FittedScorer], wanted: tuple[Statistic, ...]
+    ) -> tuple[dict[str, Array], RowStatistics]:
+        """One pass for all; where that ends in no error of the toolkit's, one for each method."""
+        try:
+            return scores_and_statistics(x, group, wanted)
+        except ToolkitError:
+            raise
+        except Exception:  # noqa: BLE001, the method at fault raises it again below
+            scores: dict[str, Array] = {}
+            for name, scorer in group.items():
+                try:
+                    scores |= scores_and_statistics(x, {name: scorer}, ())[0]
+                except Exception as error:  # noqa: BLE001, any library may raise any kind
+                    self._found.failed.append(MethodNote(name, why_it_failed(name, error)))
+            return scores, scores_and_statistics(x, {}, wanted)[1]
 
 
 def _every_label(x: Outputs) -> bool:

@@ -13,7 +13,14 @@ from ood_toolkit.datasets.registry import known_benchmarks
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import readable_file, refusing
 
-__all__ = ["Beside", "Results", "beside_published", "is_number", "read_results"]
+__all__ = [
+    "Beside",
+    "Results",
+    "beside_published",
+    "counted_rows",
+    "is_number",
+    "read_results",
+]
 
 SCHEMA = 1
 _LARGEST = 256 << 20
@@ -97,6 +104,11 @@ def read_results(path: str) -> Results:
 def _tied(comparisons: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     tables = [table for table in comparisons.get("tables", []) if "group" in table]
     return {table["group"]: tuple(table["tied_with_best"]) for table in tables}
+
+
+def counted_rows(run: Results) -> str:
+    """Which in-distribution rows count: `"all"` or `"correct"`."""
+    return str(run.convention.get("id_subset", "all"))
 
 
 def is_number(value: Any) -> bool:
@@ -192,7 +204,7 @@ def _other_sets(run: Results, table: PublishedTable, group: str) -> list[str]:
 
 def _other_measure(run: Results, table: PublishedTable, metric: str) -> list[str]:
     why = []
-    if run.convention.get("id_subset", "all") != "all":
+    if counted_rows(run) != "all":
         why.append("published for all ID rows, this run counts the correct ones")
     if metric == "fpr":
         rule = run.convention.get("fpr_rule")

@@ -11,7 +11,8 @@ import numpy as np
 
 from ood_toolkit.detectors.catalogue import make_detector, method_of
 from ood_toolkit.detectors.planner import fit_method, unmet_needs
-from ood_toolkit.errors import BadParameter, ToolkitError
+from ood_toolkit.errors import BadParameter
+from ood_toolkit.evaluation.failing import why_it_failed
 from ood_toolkit.evaluation.far_field import FACTORS, FarField, far_field
 from ood_toolkit.evaluation.fragility import SHARES, Fragility, fragility
 from ood_toolkit.evaluation.records import MethodNote, plain
@@ -147,8 +148,8 @@ def stress(
                 judge(row.name, fit_method(made, train, id_val), None)
             except BadParameter:
                 raise
-            except ToolkitError as error:
-                failed.append(MethodNote(row.name, str(error)))
+            except Exception as error:  # noqa: BLE001, any library may raise any kind
+                failed.append(MethodNote(row.name, why_it_failed(row.name, error)))
         progress(row.name)
     return StressReport(len(used), tuple(results), tuple(skipped), tuple(failed))
 

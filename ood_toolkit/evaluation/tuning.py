@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from ood_toolkit.detectors.catalogue import (
@@ -17,7 +18,8 @@ from ood_toolkit.detectors.catalogue import (
 )
 from ood_toolkit.detectors.held_out import held_out_or_split
 from ood_toolkit.detectors.planner import fit_method, score_together, unmet_needs
-from ood_toolkit.errors import BadParameter, InputError, ToolkitError, ToolkitWarning
+from ood_toolkit.errors import BadParameter, InputError, ToolkitWarning
+from ood_toolkit.evaluation.failing import why_it_failed
 from ood_toolkit.evaluation.leakage import content_digest
 from ood_toolkit.evaluation.pseudo_outliers import pseudo_outliers
 from ood_toolkit.evaluation.records import plain
@@ -41,9 +43,9 @@ class Candidate:
     parameters : mapping
         The tuned hyper-parameters only.
     auroc : float or None
-        On the validation rows; None where the setting cannot be fitted.
+        On the validation rows; None where the setting cannot be fitted or has no scores.
     reason : str
-        Why it cannot.
+        Why.
     """
 
     parameters: Mapping[str, Any]
@@ -223,22 +225,22 @@ def _measured(
     held_out: Outputs,
     outliers: Outputs,
 ) -> list[tuple[float | None, str]]:
-    """AUROC of each detector, or why it cannot be fitted; those that learn nothing share a pass."""
+    """AUROC of each detector, or why it has none; those that learn nothing share a pass."""
     found: list[tuple[float | None, str]] = []
-    with warnings.catch_warnings():
-        # of settings that nobody asked for; the chosen one is fitted again, and warns then
-        warnings.simplefilter("ignore", ToolkitWarning)
-        if not row.fits:
+    # of settings that nobody asked for; the chosen one is fitted again, and warns then
+    unwarned = partial(warnings.catch_warnings, action="ignore", category=ToolkitWarning)
+    if not row.fits:
+        with unwarned():
             scorers = {str(i): fit_method(d) for i, d in enumerate(detectors)}
             inside, outside = (score_together(x, scorers) for x in (held_out, outliers))
             return [(auroc(inside[key], outside[key]), "") for key in scorers]
-        for detector in detectors:
-            try:
+    for detector in detectors:
+        try:
+            with unwarned():
                 scorer = fit_method(detector, fit_on, held_out)
-            except ToolkitError as reason:
-                found.append((None, str(reason)))
-                continue
-            found.append((auroc(scorer.score(held_out), scorer.score(outliers)), ""))
+                found.append((auroc(scorer.score(held_out), scorer.score(outliers)), ""))
+        except Exception as error:  # noqa: BLE001, any library may raise any kind
+            found.append((None, why_it_failed(row.name, error)))
     return found
 
 

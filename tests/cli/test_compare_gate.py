@@ -87,6 +87,26 @@ def test_runs_on_other_data_sets_are_said_to_be(put: Put) -> None:
     )
 
 
+def test_runs_that_count_other_rows_are_no_pass(put: Put) -> None:
+    """Rows that are classified right are easier: an AUROC of theirs hides a fall."""
+    before, after = put("before", *BOTH), put("after", *BOTH)
+    held = json.loads(after.read_text())
+    held["convention"]["id_subset"] = "correct"
+    after.write_text(json.dumps(held))
+    run = tool("compare", before, after, "--fail-if-worse")
+    assert run.status == 3
+    assert run.error == (
+        "after: counts correct in-distribution rows, before all; --fail-if-worse needs runs of one "
+        "--id-subset"
+    )
+    run = tool("compare", before, after)
+    assert run.status == 0
+    assert "correct in-distribution rows counted, not all" in run.err
+    held["convention"]["id_subset"] = "all"  # what a document that does not say so means
+    after.write_text(json.dumps(held))
+    assert tool("compare", before, after, "--fail-if-worse").status == 0
+
+
 def test_a_margin_alone_is_refused(put: Put) -> None:
     before = put("before", *BOTH)
     run = tool("compare", before, before, "--margin", "0.1")

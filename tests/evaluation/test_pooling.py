@@ -89,6 +89,17 @@ def test_the_table_has_means_and_deviations() -> None:
     [
         ({"fpr_rule": "ood_positive"}, "fpr_rule ood_positive against id_positive"),
         ({"ood": {"far/x": mostly_right(9, seed=1)}}, "its sets are not those of run 1: near/y"),
+        ({"id_name": "svhn"}, "in-distribution set svhn against test; pool"),
+        ({"id": mostly_right(61, seed=2)}, "in-distribution rows 61 against 60"),
+        (
+            {"shifted": {"blur": mostly_right(20, seed=9)}},
+            r"set test\+blur against test, shifted sets blur \(20 rows\) against none, "
+            "in-distribution rows 80 against 60",
+        ),
+        (
+            {"ood": {"far/x": mostly_right(50, seed=1), "near/y": mostly_right(41, seed=3)}},
+            "rows of y 41 against 40",
+        ),
     ],
 )
 def test_runs_that_differ_are_not_pooled(change: dict[str, Any], words: str) -> None:
@@ -98,3 +109,18 @@ def test_runs_that_differ_are_not_pooled(change: dict[str, Any], words: str) -> 
         pool_results([])
     with pytest.raises(InputError, match="ddof is 0 or 1"):
         pool_results(RUNS, 2)
+
+
+def test_models_may_be_right_on_other_rows() -> None:
+    runs = [run(seed, id_subset="correct") for seed in (1, 2)]
+    assert runs[0]["id"]["n"] != runs[1]["id"]["n"]
+    assert pool_results(runs).results[0]["runs"] == 2
+
+
+def test_documents_that_do_not_say_how_many_rows_are_pooled() -> None:
+    bare = json.loads(json.dumps(RUNS["seed2"]))
+    del bare["id"]["n"]
+    for row in bare["results"]:
+        del row["n_ood"]
+    for runs in ([bare, RUNS["seed1"]], [RUNS["seed1"], bare]):
+        assert pool_results(runs).results[0]["runs"] == 2

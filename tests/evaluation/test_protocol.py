@@ -63,6 +63,38 @@ def test_equal_rows_of_other_images_count_once() -> None:
     assert shared_rows(a, b) == 1
 
 
+def repeated(x: Outputs, times: int) -> Outputs:
+    return x.rows(np.repeat(np.arange(len(x)), times))
+
+
+def test_rows_that_repeat_do_not_hide_a_leak() -> None:
+    words = "4 of 4 distinct rows are also in the training rows"
+    with pytest.raises(InputError, match=words):
+        evaluate("msp", id=repeated(TRAIN.rows(slice(0, 4)), 30))
+    few = joined(repeated(TRAIN.rows(slice(0, 4)), 30), TEST.rows(slice(0, 36)))
+    with pytest.raises(InputError, match="4 of 40 distinct rows are also in"):
+        evaluate("msp", id=few)
+    fewer = joined(repeated(TRAIN.rows(slice(0, 4)), 30), TEST)
+    with pytest.warns(ToolkitWarning, match="4 of 120 rows are also in"):
+        evaluate("msp", id=fewer)
+
+
+def test_repeated_rows_are_told_apart_by_all_their_numbers() -> None:
+    """Rows alike in the numbers that are looked at first are distinct rows all the same."""
+    train, test = np.zeros((60, 9)), np.zeros((60, 9))
+    train[:, 8], test[:, 8] = np.arange(60), 100 + np.arange(60)
+    test[0] = train[0]
+    keep = {"id": Outputs(logits=test), "ood": {"a": Outputs(logits=FAR.logits[:, [0] * 9])}}
+    with pytest.warns(ToolkitWarning, match="1 of 60 rows are also in"):
+        evaluate("msp", train=Outputs(logits=train, labels=np.arange(60) % 9), **keep)
+
+
+def test_reported_sets_that_share_repeated_rows_are_said_to() -> None:
+    near = repeated(TEST.rows(slice(0, 1)), 400)
+    with pytest.warns(ToolkitWarning, match="of its 400 rows there are also 1 in"):
+        evaluate("msp", id=repeated(TEST, 7), ood={"a": FAR, "b": near})
+
+
 def test_the_first_numbers_of_a_row_do_not_decide() -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(30, 9))

@@ -109,11 +109,19 @@ def test_a_process_that_ends_is_told_and_the_others_go_on(
     assert document["results"] == [r for r in alone[0]["results"] if r["method"] in ran]
 
 
-def test_a_fault_of_the_toolkit_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_a_process_is_told_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, alone: Any
+) -> None:
     broken = "import ood_toolkit.evaluation.method_work as work; work.fit_method = None; "
     monkeypatch.setattr(workers, "_START", broken + workers._START)
-    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
-        evaluate(2)
+    document, _, _, said = evaluate(2)
+    reason = "unexpected TypeError: 'NoneType' object is not callable; please report it"
+    assert {note["reason"] for note in document["failed"]} == {reason}
+    names = ["openmax", "information_gain", "nac", "sdm", "knn", "gmm"]
+    assert [note["method"] for note in document["failed"]] == names
+    assert [line.rpartition("Warning: ")[2] for line in said] == [f"{n}: {reason}" for n in names]
+    ran = {"energy", "gradnorm", "msp"}
+    assert document["results"] == [r for r in alone[0]["results"] if r["method"] in ran]
 
 
 @pytest.fixture
