@@ -9,9 +9,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ood_toolkit.chunks import located, probability_chunks, warn_of_probabilities
+from ood_toolkit.chunks import located, refuse_bad_row, warn_of_probabilities
 from ood_toolkit.decision.nonconformity import conformal_quantile, nonconformity
+from ood_toolkit.decision.row_chance import row_chance
 from ood_toolkit.errors import InputError, ToolkitWarning
+from ood_toolkit.kernels.products import chunk_of_logits, row_chunks
+from ood_toolkit.kernels.softmax import predicted_softmax
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
 
@@ -33,7 +36,8 @@ class ConformalSets:
         Whether the promise holds for each true class by itself (Mondrian).
     randomized : bool
         Whether sets are drawn by chance where that makes the coverage exact; of no effect
-        on "lac".
+        on "lac".  The chance is a number of the row, from its logits and the seed: a row has
+        the same set alone and in any batch.
     penalty : float
         Of "raps" (0.01 is usual) and "saps" (0.2 is usual), at least 0.
     rank_free : int
@@ -119,12 +123,16 @@ class ConformalSets:
 
     def scores(self, x: Outputs, seed: int) -> Array:
         """(N, C) nonconformity of every class of each row; `seed` is of the chance."""
+        assert x.logits is not None
         chance = self.randomized and self.score != "lac"
-        u = np.random.default_rng(seed).random(len(x)) if chance else np.zeros(len(x))
         found = np.empty((len(x), x.classes))
-        for part, p in probability_chunks(x):
+        for part in row_chunks(len(x), chunk_of_logits(x.classes)):
+            z = np.asarray(x.logits[part])  # once, as it may be read from a file
+            p, _, bad = predicted_softmax(z)
+            refuse_bad_row(x, part.start + bad if bad >= 0 else -1)
+            u = row_chance(z, seed) if chance else np.zeros(len(z))
             found[part] = nonconformity(
-                p, self.score, u[part], penalty=self.penalty, rank_free=self.rank_free
+                p, self.score, u, penalty=self.penalty, rank_free=self.rank_free
             )
         return found
 
@@ -198,8 +206,9 @@ class FittedSets:
             raise InputError(
                 located(x, f"{x.classes} classes, but the sets were fitted on {self.classes}")
             )
-        # chance of its own, independent of that of the fit
-        scores = self.rule.scores(x, self.rule.seed + 1)
+        # the seed of the fit: the nonconformity is then one function of a row, and rows that
+        # are exchangeable have scores that are, even where many rows share their logits
+        scores = self.rule.scores(x, self.rule.seed)
         return np.asarray(scores <= self.quantiles)
 
     def report(self, x: Outputs) -> SetReport:

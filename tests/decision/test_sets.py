@@ -20,6 +20,7 @@ from ood_toolkit.decision import (
     nonconformity,
     tuned_sets,
 )
+from ood_toolkit.decision.row_chance import row_chance
 from ood_toolkit.errors import BadParameter, InputError, ToolkitWarning
 from tests.calibration.cases import overconfident, softmax
 from tests.decision.bands import REPETITIONS, inside_band
@@ -195,7 +196,7 @@ def test_the_penalty_is_the_one_with_the_smallest_sets() -> None:
     rank_free = ranks[math.ceil(0.8 * 59)]
     assert found.rule.rank_free == rank_free
     sizes = []
-    u = np.random.default_rng(5).random(60)
+    u = row_chance(np.asarray(part.logits), 5)
     for penalty in PENALTIES["raps", "size"]:
         scores = [nonconformity(p[i : i + 1], "raps", u[i : i + 1], penalty=penalty,
                                 rank_free=rank_free)[0] for i in range(60)]  # fmt: skip
