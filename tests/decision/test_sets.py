@@ -138,6 +138,14 @@ def test_without_chance_sets_are_those_of_the_definition() -> None:
         assert found.tolist() == expected
 
 
+@pytest.mark.parametrize(("score", "usual"), [("raps", 0.01), ("saps", 0.2)])
+def test_the_penalty_is_the_usual_one_of_the_score(score: Any, usual: float) -> None:
+    x = overconfident(200, seed=27, classes=8)
+    found = ConformalSets(score=score, rank_free=2).scores(x, 0)
+    expected = ConformalSets(score=score, rank_free=2, penalty=usual).scores(x, 0)
+    assert np.array_equal(found, expected)
+
+
 def test_too_few_rows_put_every_class_in_the_set() -> None:
     x = overconfident(18, seed=24)
     with pytest.warns(ToolkitWarning, match=r"every set holds every class; it takes 19$"):
@@ -158,6 +166,7 @@ def test_probabilities_are_no_logits() -> None:
 def test_wrong_requests_for_sets() -> None:
     x = overconfident(30, seed=25)
     for options in ({"alpha": 0.0}, {"alpha": 1.0}, {"score": "best"}, {"penalty": -1.0},
+                    {"penalty": math.inf}, {"penalty": math.nan},
                     {"rank_free": -1}, {"seed": -1}):  # fmt: skip
         with pytest.raises(BadParameter):
             ConformalSets(**options)  # type: ignore[arg-type]
