@@ -9,13 +9,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ood_toolkit.chunks import located, probability_chunks, warn_of_probabilities
+from ood_toolkit.chunks import located, refuse_bad_row, warn_of_probabilities
 from ood_toolkit.decision.nonconformity import conformal_quantile, nonconformity
+from ood_toolkit.decision.row_chance import row_chance
 from ood_toolkit.errors import InputError, ToolkitWarning
+from ood_toolkit.kernels.products import chunk_of_logits, row_chunks
+from ood_toolkit.kernels.softmax import predicted_softmax
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.parameters import require
 
 __all__ = ["ConformalSets", "FittedSets", "SetReport", "labels_of_sets"]
+
+_USUAL_PENALTY = {"raps": 0.01, "saps": 0.2}
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,11 @@ class ConformalSets:
         Whether the promise holds for each true class by itself (Mondrian).
     randomized : bool
         Whether sets are drawn by chance where that makes the coverage exact; of no effect
-        on "lac".
-    penalty : float
-        Of "raps" (0.01 is usual) and "saps" (0.2 is usual), at least 0.
+        on "lac".  The chance is a number of the row, from its logits and the seed: a row has
+        the same set alone and in any batch.
+    penalty : float, optional
+        Of "raps" and "saps", at least 0; where none is given, the usual 0.01 for "raps" and 0.2
+        for "saps".
     rank_free : int
         Ranks without penalty of "raps", at least 0.
     seed : int
@@ -61,7 +68,7 @@ class ConformalSets:
     score: Literal["lac", "aps", "raps", "saps"] = "lac"
     by_class: bool = False
     randomized: bool = True
-    penalty: float = 0.01
+    penalty: float | None = None
     rank_free: int = 5
     seed: int = 0
 
@@ -69,7 +76,10 @@ class ConformalSets:
         require(0.0 < self.alpha < 1.0, f"alpha must lie in (0, 1), got {self.alpha}")
         known = ("lac", "aps", "raps", "saps")
         require(self.score in known, f"score is one of {', '.join(known)}, got {self.score!r}")
-        require(self.penalty >= 0.0, f"penalty must be at least 0, got {self.penalty}")
+        require(
+            self.penalty is None or 0.0 <= self.penalty < math.inf,
+            f"penalty must be at least 0 and finite, got {self.penalty}",
+        )
         require(self.rank_free >= 0, f"rank_free must be at least 0, got {self.rank_free}")
         require(self.seed >= 0, f"seed must be at least 0, got {self.seed}")
 
@@ -119,13 +129,16 @@ class ConformalSets:
 
     def scores(self, x: Outputs, seed: int) -> Array:
         """(N, C) nonconformity of every class of each row; `seed` is of the chance."""
+        assert x.logits is not None
         chance = self.randomized and self.score != "lac"
-        u = np.random.default_rng(seed).random(len(x)) if chance else np.zeros(len(x))
+        penalty = _USUAL_PENALTY.get(self.score, 0.0) if self.penalty is None else self.penalty
         found = np.empty((len(x), x.classes))
-        for part, p in probability_chunks(x):
-            found[part] = nonconformity(
-                p, self.score, u[part], penalty=self.penalty, rank_free=self.rank_free
-            )
+        for part in row_chunks(len(x), chunk_of_logits(x.classes)):
+            z = np.asarray(x.logits[part])  # once, as it may be read from a file
+            p, _, bad = predicted_softmax(z)
+            refuse_bad_row(x, part.start + bad if bad >= 0 else -1)
+            u = row_chance(z, seed) if chance else np.zeros(len(z))
+            found[part] = nonconformity(p, self.score, u, penalty=penalty, rank_free=self.rank_free)
         return found
 
 
@@ -198,8 +211,9 @@ class FittedSets:
             raise InputError(
                 located(x, f"{x.classes} classes, but the sets were fitted on {self.classes}")
             )
-        # chance of its own, independent of that of the fit
-        scores = self.rule.scores(x, self.rule.seed + 1)
+        # the seed of the fit: the nonconformity is then one function of a row, and rows that
+        # are exchangeable have scores that are, even where many rows share their logits
+        scores = self.rule.scores(x, self.rule.seed)
         return np.asarray(scores <= self.quantiles)
 
     def report(self, x: Outputs) -> SetReport:

@@ -76,7 +76,8 @@ def benjamini_hochberg(p_values: Any) -> Array:
     """
     values = _checked(p_values)
     order = np.argsort(values, kind="stable")
-    scaled = values[order] * values.size / np.arange(1, values.size + 1)
+    # the quotient first: it is exactly 1 for the largest, which must not grow by a last digit
+    scaled = values[order] * (values.size / np.arange(1, values.size + 1))
     least = np.minimum.accumulate(scaled[::-1])[::-1]
     return _put_back(np.minimum(least, 1.0), order, np.shape(p_values))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -120,14 +121,52 @@ def test_wrong_requests_for_a_risk(call: Any) -> None:
 # Batches
 
 
-@given(st.lists(st.floats(0, 1), max_size=30), st.sampled_from([0.01, 0.1, 0.5]))
-def test_benjamini_and_hochberg_s_procedure(p: list[float], level: float) -> None:
-    found = benjamini_hochberg(p, level)
-    if p:
-        assert np.array_equal(found, false_discovery_control(p) <= level) or any(
-            abs(a - level) < 1e-12 for a in false_discovery_control(p)
-        )
-    assert found.shape == (len(p),)
+def exact_flags(p: list[Fraction], level: Fraction) -> list[bool]:
+    """The procedure in fractions: all up to the last that is not above its line."""
+    ordered = sorted(p)
+    below = [v for k, v in enumerate(ordered, start=1) if v * len(p) <= level * k]
+    return [v <= below[-1] for v in p] if below else [False] * len(p)
+
+
+@given(
+    st.lists(st.integers(0, 10**6), max_size=30),
+    st.sampled_from(["0.01", "0.1", "0.5"]),
+)
+def test_benjamini_and_hochberg_s_procedure(millionths: list[int], level: str) -> None:
+    """Also where a p-value stands on its line, as millionths and these levels often do."""
+    found = benjamini_hochberg([v / 10**6 for v in millionths], float(level))
+    assert found.tolist() == exact_flags([Fraction(v, 10**6) for v in millionths], Fraction(level))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.sampled_from([0.01, 0.1, 0.5]))
+def test_the_flags_are_those_of_the_adjusted_p_values(p: list[float], level: float) -> None:
+    assert np.array_equal(
+        benjamini_hochberg(p, level), false_discovery_control(p) <= level * (1 + 1e-15)
+    )
+
+
+@pytest.mark.parametrize("level", ["0.05", "0.1", "0.15", "0.2", "0.3"])
+def test_p_values_on_their_line_are_flagged(level: str) -> None:
+    """Conformal p-values k / (m + 1) stand there exactly; n of them, of which k are small."""
+    for n in range(1, 60):
+        for k in range(1, n + 1):
+            line = Fraction(level) * k / n
+            p = [line] * k + [Fraction(1)] * (n - k)
+            assert exact_flags(p, Fraction(level)).count(True) == k
+            found = benjamini_hochberg([float(v) for v in p], float(level))
+            assert found.tolist() == [True] * k + [False] * (n - k)
+            adjusted = false_discovery_control([float(v) for v in p])
+            assert np.array_equal(found, adjusted <= float(level) * (1 + 1e-15))
+            # and just above it none is
+            above = [float(line) * (1 + 1e-14)] * k + [1.0] * (n - k)
+            assert not benjamini_hochberg(above, float(level)).any()
+
+
+def test_far_rows_of_a_small_reference_are_flagged() -> None:
+    """The least p-value of 19 rows is 1/20: at level 0.05 every far row, or none."""
+    threshold = Threshold.at_tpr(np.arange(1.0, 20.0))
+    for n in range(1, 200):
+        assert benjamini_hochberg(threshold.p_value(np.full(n, -99.0)), 0.05).all()
 
 
 def test_few_of_the_flagged_are_in_distribution() -> None:

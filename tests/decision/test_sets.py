@@ -20,6 +20,7 @@ from ood_toolkit.decision import (
     nonconformity,
     tuned_sets,
 )
+from ood_toolkit.decision.row_chance import row_chance
 from ood_toolkit.errors import BadParameter, InputError, ToolkitWarning
 from tests.calibration.cases import overconfident, softmax
 from tests.decision.bands import REPETITIONS, inside_band
@@ -137,6 +138,14 @@ def test_without_chance_sets_are_those_of_the_definition() -> None:
         assert found.tolist() == expected
 
 
+@pytest.mark.parametrize(("score", "usual"), [("raps", 0.01), ("saps", 0.2)])
+def test_the_penalty_is_the_usual_one_of_the_score(score: Any, usual: float) -> None:
+    x = overconfident(200, seed=27, classes=8)
+    found = ConformalSets(score=score, rank_free=2).scores(x, 0)
+    expected = ConformalSets(score=score, rank_free=2, penalty=usual).scores(x, 0)
+    assert np.array_equal(found, expected)
+
+
 def test_too_few_rows_put_every_class_in_the_set() -> None:
     x = overconfident(18, seed=24)
     with pytest.warns(ToolkitWarning, match=r"every set holds every class; it takes 19$"):
@@ -157,6 +166,7 @@ def test_probabilities_are_no_logits() -> None:
 def test_wrong_requests_for_sets() -> None:
     x = overconfident(30, seed=25)
     for options in ({"alpha": 0.0}, {"alpha": 1.0}, {"score": "best"}, {"penalty": -1.0},
+                    {"penalty": math.inf}, {"penalty": math.nan},
                     {"rank_free": -1}, {"seed": -1}):  # fmt: skip
         with pytest.raises(BadParameter):
             ConformalSets(**options)  # type: ignore[arg-type]
@@ -195,7 +205,7 @@ def test_the_penalty_is_the_one_with_the_smallest_sets() -> None:
     rank_free = ranks[math.ceil(0.8 * 59)]
     assert found.rule.rank_free == rank_free
     sizes = []
-    u = np.random.default_rng(5).random(60)
+    u = row_chance(np.asarray(part.logits), 5)
     for penalty in PENALTIES["raps", "size"]:
         scores = [nonconformity(p[i : i + 1], "raps", u[i : i + 1], penalty=penalty,
                                 rank_free=rank_free)[0] for i in range(60)]  # fmt: skip

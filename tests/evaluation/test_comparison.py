@@ -45,6 +45,12 @@ def test_holm_is_the_step_down_rule(p: list[float]) -> None:
     assert (found >= p).all()
 
 
+def test_equal_p_values_are_their_own_adjusted_values() -> None:
+    """Not a last digit larger, which would stand above a level that they are equal to."""
+    for n in range(1, 300):
+        assert (benjamini_hochberg([0.05] * n) == 0.05).all()
+
+
 @given(P_VALUES)
 def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
     np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p), rtol=1e-12)
