@@ -90,8 +90,8 @@ def test_repeated_rows_are_told_apart_by_all_their_numbers() -> None:
 
 
 def test_reported_sets_that_share_repeated_rows_are_said_to() -> None:
-    near = repeated(TEST.rows(slice(0, 1)), 400)
-    with pytest.warns(ToolkitWarning, match="of its 400 rows there are also 1 in"):
+    near = repeated(TEST.rows(slice(0, 2)), 200)
+    with pytest.warns(ToolkitWarning, match="of its 400 rows there are also 2 in"):
         evaluate("msp", id=repeated(TEST, 7), ood={"a": FAR, "b": near})
 
 
