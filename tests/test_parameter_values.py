@@ -87,3 +87,9 @@ def test_densities_of_a_tiny_bandwidth_rank_by_the_nearest_row(
     expected -= constant + math.log(100 if per_class else 300)
     np.testing.assert_allclose(scores, expected, rtol=1e-9)
     assert fitted.report()["n_eff"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("bins", [5, 21, 2, 3])
+def test_odd_numbers_of_bins_are_refused(bins: int) -> None:
+    with pytest.raises(BadParameter, match=r"nac\.bins must be even and at least 4"):
+        make_detector("nac", {"bins": bins})
