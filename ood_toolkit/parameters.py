@@ -7,10 +7,11 @@ import difflib
 import json
 import math
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from functools import cache, wraps
+from numbers import Integral, Real
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ood_toolkit.errors import BadParameter, InputError, UnknownName
 
@@ -20,9 +21,13 @@ __all__ = [
     "checked",
     "checked_values",
     "parameters_of",
+    "refuses_bad_numbers",
     "require",
     "require_percentile",
 ]
+
+
+Registered = TypeVar("Registered", bound=type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,42 @@ def require(condition: bool, message: str) -> None:
     """Raise `BadParameter` with `message` unless the condition holds."""
     if not condition:
         raise BadParameter(message)
+
+
+def refuses_bad_numbers(cls: Registered, name: str, infinite: tuple[str, ...]) -> Registered:
+    """Make a dataclass refuse NaN, infinity and seeds below 0, however an object is made.
+
+    Parameters
+    ----------
+    cls : type
+        Of detectors or calibrators.  What it requires itself is judged first.
+    name : str
+        What messages call it.
+    infinite : tuple of str
+        Parameters of which infinity is a value.
+
+    Returns
+    -------
+    type
+        The same class.
+    """
+    made: Callable[..., None] = cls.__init__  # type: ignore[misc]
+    fields = tuple(f.name for f in dataclasses.fields(cls))
+
+    @wraps(made)
+    def checked_init(self: Any, *values: Any, **named: Any) -> None:
+        made(self, *values, **named)
+        for field in fields:
+            value = getattr(self, field)
+            if field == "seed" and isinstance(value, Integral):
+                require(int(value) >= 0, f"{name}.seed must be at least 0, got {value}")
+            elif not isinstance(value, Real) or isinstance(value, Integral):
+                continue  # whole numbers, of any size, are finite
+            elif field not in infinite or math.isnan(value):
+                require(math.isfinite(value), f"{name}.{field} must be finite, got {value}")
+
+    cls.__init__ = checked_init  # type: ignore[misc]
+    return cls
 
 
 def require_percentile(name: str, value: float) -> None:

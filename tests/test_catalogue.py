@@ -116,7 +116,7 @@ VARIANTS = [
     ("openmax", {"distance": "eucos", "alpha": 9}),
     ("relation", {"power": 4.0}),
     ("relation", {"threshold": 0.2}),
-    ("nac", {"filled": 3, "bins": 21}),
+    ("nac", {"filled": 3, "bins": 22}),
     ("nac", {"steepness": 1.0, "samples": 40}),
     ("weiper", {"copies": 7, "distance": 0.5, "seed": 3}),
     ("weiper", {"bins": 30, "smoothing": 5, "logit_smoothing": 8}),

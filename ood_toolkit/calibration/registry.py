@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from ood_toolkit.errors import UnknownName
 from ood_toolkit.given import fits_outputs
-from ood_toolkit.parameters import Parameter, checked_values, parameters_of
+from ood_toolkit.parameters import Parameter, checked_values, parameters_of, refuses_bad_numbers
 from ood_toolkit.protocols import Calibrator
 
 __all__ = [
@@ -100,7 +100,7 @@ def calibration_method(
             reference,
             cls,
         )
-        return fits_outputs(cls)
+        return refuses_bad_numbers(fits_outputs(cls), name, ())
 
     return register
 

@@ -80,7 +80,6 @@ class SPC:
             self.learning_rate > 0.0,
             f"spc.learning_rate must be above 0, got {self.learning_rate}",
         )
-        require(self.seed >= 0, f"spc.seed must be at least 0, got {self.seed}")
 
     def fit(self, validation: Outputs, train: Outputs | None = None, /) -> FittedSPC:
         """Train the networks.

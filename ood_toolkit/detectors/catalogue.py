@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from ood_toolkit.detectors.places import PLACES
 from ood_toolkit.errors import BadParameter, UnknownName
 from ood_toolkit.given import fits_outputs
-from ood_toolkit.parameters import Parameter, checked_values, parameters_of
+from ood_toolkit.parameters import Parameter, checked_values, parameters_of, refuses_bad_numbers
 from ood_toolkit.protocols import Detector
 
 __all__ = [
@@ -127,8 +127,12 @@ def method(
     laws: str = "",
     grid: Mapping[str, tuple[Any, ...]] | None = None,
     auto: str = "",
+    infinite: str = "",
 ) -> Callable[[DetectorClass], DetectorClass]:
-    """Class decorator that adds a detector to the catalogue; lists are blank-separated."""
+    """Class decorator that adds a detector to the catalogue; lists are blank-separated.
+
+    Numbers must be finite, but for the parameters that `infinite` names.
+    """
 
     def register(cls: DetectorClass) -> DetectorClass:
         if name in _ROWS:
@@ -145,7 +149,7 @@ def method(
             grid=dict(grid or {}),
             chosen_by=auto,
         )
-        return fits_outputs(cls)
+        return refuses_bad_numbers(fits_outputs(cls), name, tuple(infinite.split()))
 
     return register
 

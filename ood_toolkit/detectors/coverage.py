@@ -48,7 +48,7 @@ class NAC:
     filled : int
         Rows that fill a bin, O* in the paper.
     bins : int
-        Edges of the bins of a neuron, at least 4.
+        Edges of the bins of a neuron, at least 4; even, as half of them lie on either side of 1/2.
     steepness : float
         alpha of the sigmoid, > 0.  The authors have 100 for CIFAR and 3000 for ImageNet.
     samples : int
@@ -88,7 +88,10 @@ class NAC:
 
     def __post_init__(self) -> None:
         require(self.filled >= 1, f"nac.filled must be at least 1, got {self.filled}")
-        require(self.bins >= 4, f"nac.bins must be at least 4, got {self.bins}")
+        require(
+            self.bins >= 4 and self.bins % 2 == 0,
+            f"nac.bins must be even and at least 4, got {self.bins}",
+        )
         require(self.steepness > 0, f"nac.steepness must be positive, got {self.steepness}")
         require(self.samples >= 1, f"nac.samples must be at least 1, got {self.samples}")
 

@@ -123,6 +123,7 @@ class Entropy(LogitDetector):
     reference="Rényi 1961",
     laws=SHIFT_AND_PERMUTATION,
     grid={"order": (0.1, 0.25, 0.5, 1, 2, 5, 10, math.inf)},
+    infinite="order",
 )
 @dataclass(frozen=True)
 class Renyi(LogitDetector):

@@ -82,8 +82,9 @@ class KDE:
 
     def __post_init__(self) -> None:
         require(
-            self.bandwidth == "auto" or 0 < self.bandwidth < np.inf,
-            f"kde.bandwidth must be positive, got {self.bandwidth}",
+            # its square, and that of distances over it, stay among the numbers there are
+            self.bandwidth == "auto" or 1e-100 <= self.bandwidth <= 1e100,
+            f"kde.bandwidth must be positive, from 1e-100 to 1e100, got {self.bandwidth}",
         )
 
     def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> KDEScorer:

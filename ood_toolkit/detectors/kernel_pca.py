@@ -172,7 +172,6 @@ class CoRP:
         require(0 < self.explained < 1, f"corp.explained must lie in (0, 1), got {self.explained}")
         require(self.gamma > 0, f"corp.gamma must be positive, got {self.gamma}")
         require(self.width >= 2, f"corp.width must be at least 2, got {self.width}")
-        require(self.seed >= 0, f"corp.seed must be >= 0, got {self.seed}")
 
     def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> CoRPScorer:
         """Draw the random features; learn mean and principal axes of the mapped rows."""

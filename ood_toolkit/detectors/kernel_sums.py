@@ -72,10 +72,13 @@ class KernelBank:
         total = np.zeros(len(queries))
         for part, squares in self.squared_distances(queries):
             squares -= nearest[:, np.newaxis]
+            # none is nearer than the nearest, and that one adds at least 1: what says otherwise
+            # is rounding, which a small bandwidth would make infinite
+            np.maximum(squares, 0.0, out=squares)
             squares *= -factor
             np.exp(squares, out=squares)
             total += squares @ weights[part]
-        return np.asarray(np.log(total) - nearest * factor)
+        return np.asarray(np.log(np.maximum(total, 1.0)) - nearest * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ def _left_out_sums(
         queries = bank.rows[own].astype(np.float64)
         for block, squares in bank.squared_distances(queries):
             squares -= nearest[part, np.newaxis]
+            np.maximum(squares, 0.0, out=squares)  # as in `log_sums`
             inside = np.flatnonzero((own >= block.start) & (own < block.stop))
             squares[inside, own[inside] - block.start] = np.inf
             counted = squares < cutoff
@@ -162,4 +166,4 @@ def _left_out_sums(
 
     with one_blas_thread():
         share_out(work, len(at), CHUNK, thread_count())
-    return first, second
+    return np.maximum(first, 1.0), np.maximum(second, 1.0)

@@ -115,7 +115,6 @@ class WeiPer:
                 getattr(self, name) >= 1,
                 f"weiper.{name} must be at least 1, got {getattr(self, name)}",
             )
-        require(self.seed >= 0, f"weiper.seed must not be negative, got {self.seed}")
 
     def fit(self, train: Outputs | None, validation: Outputs | None = None, /) -> WeiPerScorer:
         """Learn the mean histograms of features and of perturbed logits."""
