@@ -12,6 +12,7 @@ __all__ = [
     "ToolkitError",
     "ToolkitWarning",
     "UnknownName",
+    "in_one_line",
 ]
 
 

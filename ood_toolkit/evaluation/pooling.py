@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ood_toolkit.errors import InputError
+from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.evaluation.records import plain
 
 __all__ = ["POOLED_METRICS", "Pooled", "pool_results"]
@@ -110,6 +111,13 @@ def pool_results(
     first = next(iter(documents))
     for name, document in documents.items():
         _check_alike(first, documents[first], name, document)
+    names = dict.fromkeys(document["id"]["name"] for document in documents.values())
+    if len(names) > 1:  # as files are called, one a seed perhaps; their numbers of rows agree
+        warnings.warn(
+            f"the in-distribution sets are called {', '.join(names)}; they are pooled as one",
+            ToolkitWarning,
+            stacklevel=2,
+        )
     accuracies = [d["id"].get("accuracy") for d in documents.values()]
     accuracy, spread = _mean_and_deviation(accuracies, ddof)
     known = documents.values()
@@ -152,7 +160,7 @@ def _check_alike(
     if unlike:
         raise InputError(
             f"{name}: its sets are not those of {first}: {', '.join(unlike)}; pool runs over the "
-            "same sets, called by the same names (a file of in-distribution rows names its set)"
+            "same sets"
         )
 
 
@@ -162,7 +170,6 @@ def _rows(document: Mapping[str, Any]) -> dict[str, Any]:
     every_row = document["convention"].get("id_subset", "all") == "all"
     shifted = inside.get("shifted") or []
     found = {
-        "in-distribution set": inside["name"],
         "shifted sets": ", ".join(f"{s['name']} ({s['n']} rows)" for s in shifted) or "none",
         # of the rows that are classified right each model has others
         "in-distribution rows": inside.get("n") if every_row else None,

@@ -8,6 +8,7 @@ are written once to a private file that every process maps.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -20,10 +21,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from queue import SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 from ood_toolkit.bounded import is_streamed, large_arrays
 from ood_toolkit.detectors.catalogue import method_of
+from ood_toolkit.errors import ToolkitWarning
 from ood_toolkit.evaluation.method_work import MethodDone, MethodWork
 from ood_toolkit.evaluation.serving import Answer
 from ood_toolkit.evaluation.work_file import as_bytes, write_work
@@ -42,7 +44,19 @@ BYTES_AN_ENTRY = 48
 LEAST_WORK = 2_000_000
 """Rows times methods from which processes are started: for fewer their start costs more."""
 
-_START = "from ood_toolkit.evaluation.serving import serve; serve()"
+_PATIENCE = 5.0
+"""Seconds for a process that answers no more to end by itself."""
+
+# Modules are found where this process finds them, the standard library's before all others: a
+# user's types.py beside the script must not take the place of the one the interpreter needs.
+_START = """
+import json, os, sys, sysconfig
+place = sysconfig.get_path("stdlib")
+standard = place, os.path.join(place, "lib-dynload")
+sys.path[:] = sorted(json.loads(sys.stdin.buffer.readline()), key=lambda p: p not in standard)
+from ood_toolkit.evaluation.serving import serve
+serve()
+"""
 
 
 def can_be_sent(detector: Detector, *, tuned: str) -> bool:
@@ -172,7 +186,26 @@ class _Pool:
             process.end()
         self._threads.shutdown()
         for process in self._all:
-            process.clear()
+            said = process.clear()[1]
+            if said:  # what libraries print there
+                print(said, file=sys.stderr)
+
+
+def _of_ended(name: str, status: int | None, said: str) -> Answer:
+    """The failure of a method whose process is gone; all it wrote is a note of a warning."""
+    told: list[tuple[Warning | str, type[Warning], str, int]] = []
+    cause = ", perhaps for lack of memory"
+    if said:
+        warning = ToolkitWarning(f"{name}: the process it ran in ended (status {status})")
+        warning.add_note(said)
+        told.append((warning, ToolkitWarning, __file__, 0))
+        last = " ".join(said.splitlines()[-1].split())
+        cause = f"{'' if status and status > 0 else cause}: {last}"
+    failure = (
+        f"the process it ran in ended (status {status}){cause}; run methods one after the other: "
+        "workers=1 (--workers 1)"
+    )
+    return Answer(MethodDone(name, failure=failure), None, [], told)
 
 
 class _Process:
@@ -181,24 +214,21 @@ class _Process:
     def __init__(self, path: str, threads: int) -> None:
         self._path, self._threads = path, threads
         self._child: subprocess.Popen[bytes] | None = None
+        self._said: IO[bytes]  # what the child writes to standard error
         self._changing, self._ended = threading.Lock(), False
 
     def ask(self, name: str, detector: Detector) -> Answer:
-        child = self._running()
-        if child is None:
-            return Answer(MethodDone(name, failure="was not run"), None, [], [])
-        assert child.stdin is not None
-        assert child.stdout is not None
         try:
+            child = self._running()
+            if child is None:
+                return Answer(MethodDone(name, failure="was not run"), None, [], [])
+            assert child.stdin is not None
+            assert child.stdout is not None
             child.stdin.write(as_bytes((name, detector)))
             child.stdin.flush()
             answer: Answer = pickle.load(child.stdout)  # noqa: S301, what our own process wrote
         except (EOFError, OSError, pickle.UnpicklingError):
-            failure = (
-                f"the process it ran in ended (status {self.clear()}), perhaps for lack of "
-                "memory; run methods one after the other: workers=1 (--workers 1)"
-            )
-            return Answer(MethodDone(name, failure=failure), None, [], [])
+            return _of_ended(name, *self.clear(patience=_PATIENCE))
         return answer
 
     def _running(self) -> subprocess.Popen[bytes] | None:
@@ -206,30 +236,42 @@ class _Process:
         with self._changing:
             if self._child is None and not self._ended:
                 settings = {
-                    "PYTHONPATH": os.pathsep.join(place or os.getcwd() for place in sys.path),
                     "OOD_TOOLKIT_THREADS": str(self._threads),
                     "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
                 }
+                self._said = tempfile.TemporaryFile(dir=os.path.dirname(self._path))  # noqa: SIM115
                 self._child = subprocess.Popen(
                     [sys.executable, "-P", "-c", _START, self._path],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
+                    stderr=self._said,
                     env={**os.environ, **settings},
                 )
+                places = [place or os.getcwd() for place in sys.path]
+                assert self._child.stdin is not None
+                self._child.stdin.write(json.dumps(places).encode() + b"\n")
             return self._child
 
-    def clear(self) -> int | None:
-        """End the child, if there is one, and close what leads to it; its exit status."""
+    def clear(self, patience: float = 0.0) -> tuple[int | None, str]:
+        """End the child, if there is one, and close what leads to it; its exit status and words.
+
+        A child that is about to end has `patience` seconds to do so, and to say why.
+        """
         with self._changing:
-            child, self._child = self._child, None
+            child, self._child, said = self._child, None, self._said
         if child is None:
-            return None
+            return None, ""
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
         child.kill()
         for stream in (child.stdin, child.stdout):
             assert stream is not None
             with suppress(OSError):  # what was not sent yet has no reader any more
                 stream.close()
-        return child.wait()
+        status = child.wait()
+        with said:
+            said.seek(0)
+            return status, said.read().decode(errors="backslashreplace").strip()
 
     def end(self) -> None:
         """End the child; none is started afterwards."""

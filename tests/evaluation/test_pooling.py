@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ood_toolkit as ood
-from ood_toolkit.errors import InputError
+from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.evaluation import pool_results, pooled_table
 from tests.cases import mostly_right
 
@@ -84,16 +84,20 @@ def test_the_table_has_means_and_deviations() -> None:
     assert "over 3 runs" in text
 
 
+def test_sets_called_otherwise_are_said_to_be() -> None:
+    with pytest.warns(ToolkitWarning, match="called test, seed2; they are pooled as one"):
+        pool_results([RUNS["seed1"], run(2, id_name="seed2")])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"fpr_rule": "ood_positive"}, "fpr_rule ood_positive against id_positive"),
         ({"ood": {"far/x": mostly_right(9, seed=1)}}, "its sets are not those of run 1: near/y"),
-        ({"id_name": "svhn"}, "in-distribution set svhn against test; pool"),
         ({"id": mostly_right(61, seed=2)}, "in-distribution rows 61 against 60"),
         (
             {"shifted": {"blur": mostly_right(20, seed=9)}},
-            r"set test\+blur against test, shifted sets blur \(20 rows\) against none, "
+            r"shifted sets blur \(20 rows\) against none, "
             "in-distribution rows 80 against 60",
         ),
         (

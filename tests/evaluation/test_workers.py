@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import sys
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,6 +108,42 @@ def test_a_process_that_ends_is_told_and_the_others_go_on(
     )
     ran = {"energy", "gradnorm", "msp"}
     assert document["results"] == [r for r in alone[0]["results"] if r["method"] in ran]
+
+
+def test_what_a_process_said_before_it_ended_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_START", "print(5)\nraise SystemExit('no\\n  such library')")
+    with pytest.warns(ood.ToolkitWarning, match="the process it ran in ended") as said:
+        failed = ood.evaluate(
+            ["knn", "gmm"], id=TEST, ood={"a": FAR}, train=TRAIN, bootstrap=0, workers=2
+        ).failed
+    assert {note.reason for note in failed} == {
+        "the process it ran in ended (status 1): such library; run methods one after the other: "
+        "workers=1 (--workers 1)"
+    }
+    assert [warning.message.__notes__ for warning in said] == [["no\n  such library"]] * 2
+
+
+def test_what_a_library_prints_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], alone: Any
+) -> None:
+    said = "import sys; print('a word', file=sys.stderr)\n"
+    monkeypatch.setattr(workers, "_START", said + workers._START)
+    assert evaluate(2)[0] == alone[0]
+    assert capsys.readouterr().err == "a word\n" * 2
+
+
+@pytest.mark.parametrize("name", ["types", "random", "numbers", "signal"])
+def test_a_file_beside_the_script_does_not_shadow_the_standard_library(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError('taken for the standard library')")
+    (tmp_path / "beside.py").write_text("")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    also = workers._START.replace("from ood_toolkit", "import beside\nfrom ood_toolkit")
+    monkeypatch.setattr(workers, "_START", also)
+    document, timings, _, _ = evaluate(2, methods=["knn", "gmm"])
+    assert document["failed"] == []
+    assert {seconds["side_by_side"] for seconds in timings.values()} == {2.0}
 
 
 def test_a_fault_in_a_process_is_told_and_the_others_go_on(
