@@ -131,12 +131,12 @@ def require(condition: bool, message: str) -> None:
         raise BadParameter(message)
 
 
-def refuses_bad_numbers(cls: Registered, name: str, infinite: tuple[str, ...]) -> Registered:
+def refuses_bad_numbers(kind: Registered, name: str, infinite: tuple[str, ...]) -> Registered:
     """Make a dataclass refuse NaN, infinity and seeds below 0, however an object is made.
 
     Parameters
     ----------
-    cls : type
+    kind : type
         Of detectors or calibrators.  What it requires itself is judged first.
     name : str
         What messages call it.
@@ -148,8 +148,8 @@ def refuses_bad_numbers(cls: Registered, name: str, infinite: tuple[str, ...]) -
     type
         The same class.
     """
-    made: Callable[..., None] = cls.__init__  # type: ignore[misc]
-    fields = tuple(f.name for f in dataclasses.fields(cls))
+    made: Callable[..., None] = kind.__init__  # type: ignore[misc]
+    fields = tuple(f.name for f in dataclasses.fields(kind))
 
     @wraps(made)
     def checked_init(self: Any, *values: Any, **named: Any) -> None:
@@ -163,8 +163,8 @@ def refuses_bad_numbers(cls: Registered, name: str, infinite: tuple[str, ...]) -
             elif field not in infinite or math.isnan(value):
                 require(math.isfinite(value), f"{name}.{field} must be finite, got {value}")
 
-    cls.__init__ = checked_init  # type: ignore[misc]
-    return cls
+    kind.__init__ = checked_init  # type: ignore[misc]
+    return kind
 
 
 def require_percentile(name: str, value: float) -> None:
