@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ood_toolkit.detectors.sdm import find_region
@@ -57,7 +57,7 @@ def search(q: list, p: list, y: list, classes: int, alpha: Fraction) -> tuple:
             own = sorted(b for a, b, d in zip(q, p, y, strict=True) if a >= candidate and d == c)
             index = min(int((1 - alpha) * len(own)), len(own) - 1)
             psi.append(own[index] if own else 0.0)
-        if all(v >= alpha for v in psi):
+        if all(v >= float(alpha) for v in psi):  # a level is given as a float: 0.6 is below 3/5
             return candidate, psi
     return np.inf, [np.inf] * classes
 
@@ -73,6 +73,7 @@ calibration = st.lists(
 )
 
 
+@example([(0.5, 0.6, 0), (0.5, 0.6, 1), (0.5, 0.6, 2)], Fraction(3, 5))
 @given(calibration, hundredths)
 def test_equals_trying_every_candidate(rows: list, alpha: Fraction) -> None:
     q, p, y = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
