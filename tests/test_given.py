@@ -113,7 +113,7 @@ def test_tensors_that_are_no_dense_floats_are_refused() -> None:
 def test_tensors_on_a_device_are_scored() -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+        pytest.skip("needs CUDA")
     rows = torch.tensor(Z, dtype=torch.float32)
     found = ood.score(rows.cuda().requires_grad_(), "energy")["energy"]
     np.testing.assert_array_equal(found, ood.score(rows.numpy(), "energy")["energy"])

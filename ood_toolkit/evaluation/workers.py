@@ -214,7 +214,7 @@ class _Process:
     def __init__(self, path: str, threads: int) -> None:
         self._path, self._threads = path, threads
         self._child: subprocess.Popen[bytes] | None = None
-        self._said: IO[bytes]  # what the child writes to standard error
+        self._said: IO[bytes] | None = None  # what the child writes to standard error
         self._changing, self._ended = threading.Lock(), False
 
     def ask(self, name: str, detector: Detector) -> Answer:
@@ -258,8 +258,9 @@ class _Process:
         A child that is about to end has `patience` seconds to do so, and to say why.
         """
         with self._changing:
-            child, self._child, said = self._child, None, self._said
-        if child is None:
+            child, said = self._child, self._said
+            self._child = self._said = None
+        if child is None or said is None:
             return None, ""
         with suppress(subprocess.TimeoutExpired):
             child.wait(patience)

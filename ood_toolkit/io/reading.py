@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ood_toolkit.errors import DataError, InputError
-from ood_toolkit.io.load import load, load_described
+from ood_toolkit.io.load import load_described
 from ood_toolkit.io.source import FileDescription
 from ood_toolkit.outputs import Head, Outputs
 
@@ -47,16 +47,7 @@ class Reading:
         DataError
             As `load` does, and if the other head does not fit.
         """
-        record = load(
-            path,
-            head=self.head,
-            keys=self.keys,
-            as_=self.as_,
-            labels=labels,
-            dtype=self.dtype,
-            max_bytes=self.max_bytes,
-            memory=self.memory,
-        )
+        record, _ = self.load_described(path, labels=labels)
         return with_head(record, path, otherwise)
 
     def load_described(

@@ -286,3 +286,10 @@ def test_a_read_only_mapping_is_sent_as_one() -> None:
 def test_a_number_of_processes_that_is_none(wrong: int) -> None:
     with pytest.raises(ood.InputError, match=f"workers must be at least 1, got {wrong}"):
         evaluate(wrong)
+
+
+def test_a_pool_is_closed_though_not_all_of_it_was_started(tmp_path: Path) -> None:
+    """As where the user breaks off before the second method is asked for."""
+    pool = workers._Pool(str(tmp_path / "records"), 2)
+    pool.close()
+    assert [process.clear() for process in pool._all] == [(None, "")] * 2
