@@ -9,8 +9,8 @@ figures go to docs/interval-coverage.json, and as tables between the page's mark
 the others stay as they were found.  A run that was killed goes on where it was.
 
 The parts `intervals` and `tests` are the short runs; `more intervals` and `more tests` the same
-cases in other, longer ones, which say what of the short ones is chance; `ties` has scores in
-groups that stand closer and closer to where an FPR jumps.
+cases in other, longer ones, which say what of the short ones is chance; `ties` and `tied tests`
+have scores in groups that stand closer and closer to where an FPR jumps.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from benchmarks.known_scores import (
     TESTED,
     TESTS,
     TIED,
+    TIED_NULLS,
     Case,
     Null,
 )
@@ -136,6 +137,7 @@ PARTS = {
     ),
     "tests": Part(NULLS, false_alarms, RUNS, TESTS, 1 - LEVEL, ALARMS),
     "more tests": Part(NULLS, false_alarms, MORE_RUNS, TESTS, 1 - LEVEL, ALARMS),
+    "tied tests": Part(TIED_NULLS, false_alarms, MORE_RUNS, TESTS[1:2], 1 - LEVEL, ALARMS),
 }
 
 
@@ -195,6 +197,7 @@ def main() -> int:
                 found[name][case] = shares
                 print(name, case, shares, flush=True)
                 unfinished.write_text(json.dumps(found), encoding="utf-8")
+            found[name] = {case: found[name][case] for case in named}
     unfinished.unlink(missing_ok=True)
     found = {name: found[name] for name in PARTS}
     text = "\n\n".join(page(found))

@@ -86,6 +86,11 @@ class Case:
             inside, outside = (np.round(x / self.step) * self.step for x in (inside, outside))
         return np.minimum(inside, self.top), np.minimum(outside, self.top)
 
+    def threshold(self) -> float:
+        """Score that 95 % of infinitely many ID rows of a grid reach."""
+        least = self.shift + self.spread * NORMAL.inv_cdf(0.05)
+        return float(np.round(least / self.step) * self.step)
+
     def truth(self) -> dict[str, float]:
         """The metrics of infinitely many rows, ID and OOD in the case's proportion."""
         step, reach = self.step or 2e-4, 12.0 if self.shape == "normal" else 40.0
@@ -148,21 +153,25 @@ class Null:
     """Two methods of the same case whose errors are correlated, and none is better.
 
     With `other`, the second method's ID scores have that deviation, about a mean with which
-    the FPR at 95 % is the same; other metrics then differ.
+    the FPR at 95 % is the same; other metrics then differ.  With `beside`, the methods agree at
+    the FPR wanted alone: OOD scores that tie with the threshold or just below it are, in the
+    second, those of the group beyond.
     """
 
     case: Case
     correlation: float
     other: float = 0.0
+    beside: bool = False
 
     @property
     def name(self) -> str:
         alike = f", the other's ID deviation {self.other:g}" if self.other else ""
+        alike += ", alike at that group alone" if self.beside else ""
         return f"{self.case.name}, correlation {self.correlation:g}{alike}"
 
     @property
     def tests(self) -> tuple[str, ...]:
-        return TESTS[1:2] if self.other else TESTS
+        return TESTS[1:2] if self.other or self.case.reaching else TESTS
 
     def drawn(self, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         case, root = self.case, math.sqrt(self.correlation)
@@ -176,6 +185,10 @@ class Null:
             inside[1] = least + self.other * (sets[0][1] - NORMAL.inv_cdf(0.05))
         if case.step:
             inside, sets[1] = (np.round(x / case.step) * case.step for x in (inside, sets[1]))
+        if self.beside:
+            wanted, moved = case.threshold(), sets[1][1]
+            at, below = (np.isclose(moved, wanted - k * case.step) for k in (0, 1))
+            moved[at], moved[below] = wanted + case.step, wanted - 2.0 * case.step
         return {"a": (inside[0], sets[1][0]), "b": (inside[1], sets[1][1])}
 
 
@@ -190,3 +203,11 @@ NULLS = (
     Null(Case(0.7, 200, 200), 0.0),
     Null(Case(0.9, 500, 500), 0.5, other=2.0),
 )
+
+TIED_NULLS = tuple(
+    Null(case, 0.5, beside=beside)
+    for case in TIED
+    if case.step == 0.5 and case.reaching in (0.93, 0.949, 0.951, 0.96)
+    for beside in (False, True)
+)
+"""Methods whose scores come in groups, which agree at all of them or at the one wanted alone."""

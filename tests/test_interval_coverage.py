@@ -48,6 +48,22 @@ def test_a_group_is_reached_by_the_share_that_is_said(case: simulation.Case) -> 
     assert np.allclose(inside / case.step, np.round(inside / case.step))
 
 
+@pytest.mark.parametrize("null", simulation.TIED_NULLS, ids=lambda null: null.name)
+def test_methods_agree_at_the_group_wanted(null: simulation.Null) -> None:
+    rng = np.random.default_rng(0)
+    many = dataclasses.replace(null.case, n_id=100_000, n_ood=100_000)
+    drawn = dataclasses.replace(null, case=many).drawn(rng)
+    (inside, outside), (_, other) = drawn["a"], drawn["b"]
+    wanted, step = null.case.threshold(), null.case.step
+    assert np.mean(inside > wanted + step / 4) < 0.95 < np.mean(inside > wanted - step / 4)
+    rates = [
+        [np.mean(scores > wanted + (k - 0.25) * step) for k in (-1, 0, 1)]
+        for scores in (outside, other)
+    ]
+    apart = np.abs(np.subtract(*rates)) > 0.02
+    assert apart.tolist() == [null.beside, False, null.beside]
+
+
 def test_paired_tests_keep_their_level() -> None:
     runs = 300
     _, high = simulation.band(0.05, runs)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.metrics.false_positives import how_chosen
-from ood_toolkit.metrics.fpr_interval import local_curve, probit, ties_decide
+from ood_toolkit.metrics.fpr_among_ties import ties_decide
+from ood_toolkit.metrics.fpr_interval import local_curve, probit
 from ood_toolkit.metrics.influence import moments_of
 from ood_toolkit.metrics.inputs import check_share, least_count
 from ood_toolkit.metrics.intervals import Interval, degrees_of_freedom, normal_quantile

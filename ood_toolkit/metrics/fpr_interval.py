@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.errors import ToolkitWarning
-from ood_toolkit.kernels.likelihood import counts_at_roots, deviances, widest_ends
+from ood_toolkit.kernels.likelihood import counts_at_roots, widest_ends
 from ood_toolkit.metrics.false_positives import how_chosen
+from ood_toolkit.metrics.fpr_among_ties import likely_ranks, rates_of_ties, ties_decide
 from ood_toolkit.metrics.inputs import check_share, undefined
 from ood_toolkit.metrics.intervals import Interval, normal_quantile
 from ood_toolkit.metrics.ranking import Ranking
@@ -23,13 +24,11 @@ __all__ = [
     "local_curve",
     "probit",
     "rows_needed",
-    "ties_decide",
 ]
 
 Array = npt.NDArray[Any]
 
 _NORMAL = NormalDist()
-_WINDOW = 3.0  # deviations of the number of positives about the threshold
 _DIRECTIONS = 17  # in which the likelihood falls, from the threshold alone to the rate alone
 
 
@@ -43,9 +42,11 @@ def fpr_interval(
     binomial with the rate, and the deviances of both together are at most the quantile of
     chi-squared with one degree of freedom.  Between thresholds the curve is taken to be normal
     on both axes (binormal) near the point, which smooths its steps.  Where the positives tie in
-    large groups, so that the rate jumps, each group is a threshold of its own; as no row says
-    which of them the wanted one is, the interval then covers more often than `level`, up to
-    halfway from there to 1, but less often where a group ends within a row or two of `tpr`.
+    large groups, so that the rate jumps, each group is a threshold of its own.  Where a group
+    holds more than three deviations of the number of positives that reach the threshold, the
+    interval covers as often as elsewhere.  Where groups are narrower, no row says which of three
+    or more the wanted one is, and it covers more often than `level`, up to two thirds of the way
+    from there to 1.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def fpr_interval(
     if how_chosen(rule)[1]:
         hits, misses = misses[-1] - misses[::-1], hits[-1] - hits[::-1]
     rows, others = int(hits[-1]), int(misses[-1])
-    counts, used = _thresholds(hits, misses, share, limit)
+    counts, limits = _thresholds(hits, misses, share, level)
     beyond = -2.0 * rows * math.log(share)  # deviance of a threshold that all positives reach
     if beyond <= limit:
         if share < 1.0:
@@ -104,8 +105,8 @@ def fpr_interval(
                 ToolkitWarning,
                 stacklevel=2,
             )
-        counts, used = np.append(counts, float(others)), np.append(used, beyond)
-    low, high = widest_ends(counts, others, limit - used)
+        counts, limits = np.append(counts, float(others)), np.append(limits, limit - beyond)
+    low, high = widest_ends(counts, others, limits)
     return Interval(min(low, fpr), max(high, fpr))
 
 
@@ -123,37 +124,23 @@ def rows_needed(tpr: float, level: float = 0.95) -> int:
     return math.floor(normal_quantile(level) ** 2 / (-2.0 * math.log(tpr))) + 1
 
 
-def _thresholds(hits: Array, misses: Array, share: float, limit: float) -> tuple[Array, Array]:
-    """Negatives at or above each likely threshold, and the deviance of its positives.
+def _thresholds(hits: Array, misses: Array, share: float, level: float) -> tuple[Array, Array]:
+    """Negatives at or above each likely threshold, and how large their deviance may be.
 
     Both (K,) float64.  The curve is (G + 1,) counts, from the strictest threshold down.
     """
     rows, others = int(hits[-1]), int(misses[-1])
+    limit = normal_quantile(level) ** 2
     if share == 1.0:  # no threshold but one that all positives reach
-        return np.array([float(misses[np.searchsorted(hits, rows)])]), np.zeros(1)
+        return np.array([float(misses[np.searchsorted(hits, rows)])]), np.array([limit])
     if ties_decide(hits, share):
-        return _of_groups(hits, misses, share, limit)
+        return rates_of_ties(hits, misses, share, level)
     point = local_curve(hits, misses, share)
     angles = np.linspace(-0.5 * math.pi, 0.5 * math.pi, _DIRECTIONS)
     roots = math.sqrt(limit) * np.sin(angles)
     across = _probits(counts_at_roots(roots, rows, share), rows) - probit(rows * share, rows)
     shares = np.array([_NORMAL.cdf(point.level + point.steepness * x) for x in across])
-    return np.clip(shares * (others + 1) - 0.5, 0.0, others), roots**2
-
-
-def _of_groups(hits: Array, misses: Array, share: float, limit: float) -> tuple[Array, Array]:
-    """As `_thresholds`, each group of tied positives a threshold.
-
-    It is the one wanted if a share below `share` of all positives lies above it, and one of at
-    least `share` at or above; only what the counts say against either counts.
-    """
-    entries = np.flatnonzero(np.diff(hits)) + 1
-    above, reached = hits[entries - 1], hits[entries]
-    wanted = int(hits[-1]) * share
-    against = np.where(reached < wanted, reached, np.where(above >= wanted, above, wanted))
-    used = deviances(against.astype(np.float64), int(hits[-1]), share)
-    kept = used <= limit
-    return misses[entries[kept]].astype(np.float64), used[kept]
+    return np.clip(shares * (others + 1) - 0.5, 0.0, others), limit - roots**2
 
 
 class LocalCurve(NamedTuple):
@@ -174,21 +161,6 @@ class LocalCurve(NamedTuple):
     gaps: int
 
 
-def ties_decide(hits: Array, share: float) -> bool:
-    """Whether positives near the threshold tie in groups larger than their number is sure.
-
-    Parameters
-    ----------
-    hits : (G + 1,) array of int
-        Positives at or above each threshold.
-    share : float
-        Of the positives, in (0, 1), that reach the threshold wanted.
-    """
-    deviation = math.sqrt(int(hits[-1]) * share * (1.0 - share))
-    entries = np.searchsorted(hits, _ranks(int(hits[-1]), share))
-    return bool((hits[entries] - hits[entries - 1]).max() > max(1.0, deviation))
-
-
 def local_curve(hits: Array, misses: Array, share: float) -> LocalCurve:
     """Line through the steps of a curve near a share of the positives, on normal axes.
 
@@ -200,7 +172,7 @@ def local_curve(hits: Array, misses: Array, share: float) -> LocalCurve:
         In (0, 1).
     """
     rows, others = int(hits[-1]), int(misses[-1])
-    ranks = _ranks(rows, share)
+    ranks = likely_ranks(rows, share)
     # a threshold that k positives reach lies between the k-th and the one below it
     below = np.minimum(ranks + 1, rows)
     reached = misses[np.searchsorted(hits, ranks)] + misses[np.searchsorted(hits, below)]
@@ -211,14 +183,6 @@ def local_curve(hits: Array, misses: Array, share: float) -> LocalCurve:
     steepness = max(0.0, float(centred @ up) / square) if square > 0.0 else 0.0
     level = probit(float(np.interp(rows * share, ranks, middle)), others)
     return LocalCurve(level, steepness, len(ranks) - 1)
-
-
-def _ranks(rows: int, share: float) -> Array:
-    """Numbers of positives that may reach the threshold wanted; at least one."""
-    wanted, reach = rows * share, _WINDOW * math.sqrt(rows * share * (1.0 - share))
-    # below the last positive nothing says where its gap ends
-    last = max(1, min(rows - 1, math.ceil(wanted + reach)))
-    return np.arange(min(last, max(1, math.floor(wanted - reach))), last + 1)
 
 
 def probit(count: float, rows: int) -> float:

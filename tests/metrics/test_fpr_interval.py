@@ -11,7 +11,8 @@ from ood_toolkit import metrics
 from ood_toolkit.errors import InputError, ToolkitWarning, UnknownName
 from ood_toolkit.kernels.likelihood import counts_at_roots, deviances, widest_ends
 from ood_toolkit.metrics import FPR_RULES, Ranking
-from ood_toolkit.metrics.fpr_interval import fpr_interval, local_curve, rows_needed, ties_decide
+from ood_toolkit.metrics.fpr_among_ties import ties_decide
+from ood_toolkit.metrics.fpr_interval import fpr_interval, local_curve, rows_needed
 
 SEED = 1_108  # fixed before the first run
 CHI = 3.841458820694124
