@@ -183,4 +183,4 @@ def _sets(option: str, values: tuple[str, ...]) -> dict[str, str]:
 def _stem(path: str) -> str:
     from pathlib import PurePath
 
-    return PurePath(path).stem
+    return PurePath(path.partition("::")[0]).stem  # a chained URL begins with the file
