@@ -22,6 +22,12 @@ __all__ = ["evaluate"]
 @click.command()
 @click.option("--id", "id_file", metavar="FILE", required=True, help="In-distribution test rows.")
 @click.option(
+    "--id-name",
+    metavar="NAME",
+    show_default="the file's, less its suffix",
+    help="What tables and results call the rows of --id.",
+)
+@click.option(
     "--ood",
     "ood_files",
     metavar="[GROUP/]NAME=FILE",
@@ -50,6 +56,7 @@ __all__ = ["evaluate"]
 @bounded_reading_options
 def evaluate(
     id_file: str,
+    id_name: str | None,
     ood_files: tuple[str, ...],
     shifted_files: tuple[str, ...],
     asked: Asked,
@@ -108,7 +115,7 @@ def evaluate(
                 ood=ood,
                 train=fit_on,
                 id_val=held_out,
-                id_name=_stem(id_file),
+                id_name=id_name or _stem(id_file),
                 progress=step,
                 skip_unmet=everything,
                 tune=load(outliers, "tune") if outliers else tune,
@@ -176,4 +183,4 @@ def _sets(option: str, values: tuple[str, ...]) -> dict[str, str]:
 def _stem(path: str) -> str:
     from pathlib import PurePath
 
-    return PurePath(path).stem
+    return PurePath(path.partition("::")[0]).stem  # a chained URL begins with the file

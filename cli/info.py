@@ -19,10 +19,10 @@ __all__ = ["info"]
 def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Say what FILE holds: outputs, as a file, folder or glob, a detector, calibrator or policy.
 
-    `-` is standard input, read as CSV or JSON lines.
+    `-` is standard input, read as CSV or JSON lines; the URL of a store is fetched.
     """
     with talking(quiet, verbose) as talk:
-        facts = _fitted_facts(file) or _outputs_facts(file, files)
+        facts = _fitted_facts(file, files.max_bytes) or _outputs_facts(file, files)
     if as_json:
         print_json(facts)
         return
@@ -39,10 +39,22 @@ def info(file: str, files: FileOptions, as_json: bool, quiet: bool, verbose: boo
         talk.note(f"Warning: {warning}")
 
 
-def _fitted_facts(file: str) -> dict[str, Any] | None:
-    """Facts of a detector or calibrator file; None where it is something else."""
-    if not file.endswith(".safetensors"):
+def _fitted_facts(name: str, max_bytes: int | None) -> dict[str, Any] | None:
+    """Facts of a detector, calibrator or policy; None where it is something else."""
+    if not name.partition("::")[0].endswith(".safetensors"):  # of a chained URL the file
         return None
+    from ood_toolkit.io.object_files import files_of, saying_whose
+    from ood_toolkit.io.object_store import plain_path
+
+    places = files_of(plain_path(name), max_bytes)
+    if len(places) > 1:
+        return None  # shards of outputs
+    with saying_whose(places):
+        facts = _facts_of_file(*places.values())
+    return facts and {**facts, "file": name}
+
+
+def _facts_of_file(file: str) -> dict[str, Any] | None:
     from ood_toolkit.io import safetensors_metadata
 
     metadata = safetensors_metadata(file)

@@ -69,9 +69,9 @@ def cluster(address: str | None) -> Iterator[Any]:
 def refuse_inputs(output: str, given: Sequence[str]) -> None:
     """Refuse to write over an input, on a disk or in a store."""
     from ood_toolkit.io import refuse_same_file
-    from ood_toolkit.io.object_store import is_url, plain_path
+    from ood_toolkit.io.object_store import is_url
 
-    refuse_same_file(plain_path(output), [plain_path(x) for x in given if not is_url(x)])
+    refuse_same_file(output, given)
     if is_url(output) and output in given:
         raise click.UsageError(f"{output} is also an input: write to another one")
 

@@ -169,20 +169,14 @@ def report(
 
 def _read(path: str) -> Any:
     """The document of a results file, checked."""
-    import json
-
     from ood_toolkit.errors import DataError, InputError
     from ood_toolkit.evaluation.records import plain
-    from ood_toolkit.io.gate import readable_file
+    from ood_toolkit.evaluation.results_file import results_document
     from ood_toolkit.report.results import Results
 
-    readable_file(path)
+    document = plain(results_document(path))
     try:
-        with open(path, encoding="utf-8") as file:
-            document = plain(json.load(file))
         Results(document)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(path, "", f"is no JSON ({error}); give a results file") from None
     except InputError as error:
         raise DataError(path, "", str(error)) from None
     return document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -21,12 +21,12 @@ from .jobs import (
     run_on_cluster,
 )
 from .method_names import parameters_by_method
-from .options import FileOptions, file_options, memory_option, print_options, talking
+from .options import FileOptions, Talk, file_options, memory_option, print_options, talking
 from .startup import loading
 
 if TYPE_CHECKING:
     from ood_toolkit.decision import Policy, Rule
-    from ood_toolkit.outputs import Outputs
+    from ood_toolkit.outputs import Head, Outputs
     from ood_toolkit.protocols import Scorer
     from ood_toolkit.scoring import Input
 
@@ -85,6 +85,73 @@ def score(
     policy also the action, accept, defer or reject, and the reason.
     """
     names = asked.names()
+    stacks = _refuse_what_does_not_fit(
+        inputs, asked, detectors, policy_file, output, dask=dask, as_json=as_json
+    )
+    with loading():
+        from ood_toolkit.decision.row_columns import row_columns
+        from ood_toolkit.io.destination import Destination
+        from ood_toolkit.scoring import ScoreJob
+
+    with talking(quiet, verbose) as talk, cluster(dask) as client:
+        given = [*inputs, *asked.given(), *detectors, *([files.head] if files.head else [])]
+        given += [path for paths in stacks.values() for path in paths]
+        Destination.of(output, format_)  # a name it cannot be is told before any work
+        refuse_inputs(output, given + ([policy_file] if policy_file else []))
+        scorers, thresholds, head = _scorers(names, asked, detectors, files, stacks)
+        policy = _policy(policy_file) if policy_file else None
+        if policy is not None:
+            scorers = policy.scorers
+        head_from = asked.train if head is not None else None
+        opened = _opened(inputs, files, stacks["FILE"], head, head_from, client, talk)
+        saved = [*detectors, *([policy_file] if policy_file else [])]
+        job = ScoreJob(
+            opened,
+            lambda x: row_columns(x, scorers, thresholds, policy),
+            lambda: made_of(opened, scorers, saved, stacks["FILE"], files),
+            4 + len(scorers) + 2 * len(thresholds),
+        )
+        outcome = None
+        with progress(len(job.plan()), quiet=quiet) as step:
+            if client is not None:
+                from ood_toolkit.distributed import Wanted
+
+                fitted = {name: scorers[name] for name in names}
+                wanted = Wanted(files.reading(), fitted, detectors, policy_file, head_from)
+                outcome = run_on_cluster(
+                    client, job, wanted, output, format_, resume=resume, force=force, step=step
+                )
+                again = outcome.remade
+            else:
+                again = run_job(job, output, format_, files, resume=resume, force=force, step=step)
+        if again:
+            talk.note(f"Warning: {output}: {len(again)} parts had changed and were made again")
+        if outcome is not None and outcome.failed:
+            sources = [x.place or x.name for x in opened]
+            report_failed(outcome, lambda part: sources[part.source], len(job.plan()), output)
+    if as_json:
+        print_json(
+            {
+                "output": output,
+                "rows": sum(x.rows for x in opened),
+                "files": [{"file": x.place or x.name, "rows": x.rows} for x in opened],
+                "columns": job.names(),
+            }
+        )
+
+
+def _refuse_what_does_not_fit(
+    inputs: tuple[str, ...],
+    asked: Asked,
+    detectors: tuple[str, ...],
+    policy_file: str | None,
+    output: str,
+    *,
+    dask: str | None,
+    as_json: bool,
+) -> dict[str, list[str]]:
+    """Refuse options that contradict each other; the member files by the input they belong to."""
+    names = asked.names()
     if not names and not detectors and not policy_file:
         raise click.UsageError("say what to score with: -m NAME, --detector or --policy FILE")
     if policy_file and (names or detectors):
@@ -100,77 +167,43 @@ def score(
     stacks = asked.stacks("FILE")
     if dask and (stacks["FILE"] or "-" in inputs):
         raise click.UsageError("--dask takes files that workers can open, without --member of FILE")
-    with loading():
-        from ood_toolkit.decision.row_columns import row_columns
-        from ood_toolkit.evaluation.inspection import doubts_about_logits
-        from ood_toolkit.io.destination import Destination
-        from ood_toolkit.scoring import ScoreJob, url_inputs
-
     if dask and output == "-":
         raise click.UsageError("--dask writes parts beside a file: give the scores one with -o")
-    with talking(quiet, verbose) as talk, cluster(dask) as client:
-        given = [*inputs, *asked.given(), *detectors, *([files.head] if files.head else [])]
-        given += [path for paths in stacks.values() for path in paths]
-        Destination.of(output, format_)  # a name it cannot be is told before any work
-        refuse_inputs(output, given + ([policy_file] if policy_file else []))
-        scorers, thresholds, head = _scorers(names, asked, detectors, files, stacks)
-        policy = _policy(policy_file) if policy_file else None
-        if policy is not None:
-            scorers = policy.scorers
+    return stacks
 
-        def open_one(name: str) -> Outputs:
-            return files.load(name, labels="lenient", head=head, members=stacks["FILE"])
 
-        def look(name: str, record: Outputs) -> None:
-            for doubt in doubts_about_logits(record):
-                talk.note(f"Warning: {name}: {doubt}")
+def _opened(
+    inputs: tuple[str, ...],
+    files: FileOptions,
+    members: Sequence[str],
+    head: Head | None,
+    head_from: str | None,
+    client: Any,
+    talk: Talk,
+) -> list[Input]:
+    """The inputs, each looked at: here, or those in a store by the workers where there are any."""
+    with loading():
+        from ood_toolkit.evaluation.inspection import doubts_about_logits
+        from ood_toolkit.scoring import url_inputs
 
-        head_from = asked.train if head is not None else None
+    def open_one(name: str) -> Outputs:
+        return files.load(name, labels="lenient", head=head, members=members)
 
-        def in_store(url: str) -> list[Input]:
-            if client is None:
-                return url_inputs(url, files.reading(), head, look)
-            from ood_toolkit.distributed import url_inputs as seen_by_workers
+    def doubt(name: str, text: str) -> None:
+        talk.note(f"Warning: {name}: {text}")
 
-            def doubt(name: str, text: str) -> None:
-                talk.note(f"Warning: {name}: {text}")
+    def look(name: str, record: Outputs) -> None:
+        for text in doubts_about_logits(record):
+            doubt(name, text)
 
-            return seen_by_workers(client, url, files.reading(), head_from, doubt)
+    def in_store(url: str) -> list[Input]:
+        if client is None:
+            return url_inputs(url, files.reading(), head, look)
+        from ood_toolkit.distributed import url_inputs as seen_by_workers
 
-        opened = inputs_of(inputs, open_one, look, in_store)
-        saved = [*detectors, *([policy_file] if policy_file else [])]
-        job = ScoreJob(
-            opened,
-            lambda x: row_columns(x, scorers, thresholds, policy),
-            lambda: made_of(opened, scorers, saved, stacks["FILE"], files),
-            4 + len(scorers) + 2 * len(thresholds),
-        )
-        with progress(len(job.plan()), quiet=quiet) as step:
-            if client is not None:
-                from ood_toolkit.distributed import Wanted
+        return seen_by_workers(client, url, files.reading(), head_from, doubt)
 
-                fitted = {name: scorers[name] for name in names}
-                wanted = Wanted(files.reading(), fitted, detectors, policy_file, head_from)
-                outcome = run_on_cluster(
-                    client, job, wanted, output, format_, resume=resume, force=force, step=step
-                )
-                again = outcome.remade
-            else:
-                again = run_job(job, output, format_, files, resume=resume, force=force, step=step)
-        if again:
-            talk.note(f"Warning: {output}: {len(again)} parts had changed and were made again")
-        if client is not None and outcome.failed:
-            sources = [x.place or x.name for x in opened]
-            report_failed(outcome, lambda part: sources[part.source], len(job.plan()), output)
-    if as_json:
-        print_json(
-            {
-                "output": output,
-                "rows": sum(x.rows for x in opened),
-                "files": [{"file": x.place or x.name, "rows": x.rows} for x in opened],
-                "columns": job.names(),
-            }
-        )
+    return inputs_of(inputs, open_one, look, in_store)
 
 
 def _policy(path: str) -> Policy:

@@ -83,10 +83,8 @@ def _by_set(figures: Mapping[tuple[str, str, str], float]) -> list[float]:
 
 def _document(path: str) -> Any:
     """A results file as it is; checked as `compare` checks it."""
-    import json
-
+    from ood_toolkit.evaluation.results_file import results_document
     from ood_toolkit.evaluation.side_by_side import read_results
 
     read_results(path)
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    return results_document(path)

@@ -13,6 +13,8 @@ from functools import cache, wraps
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from ood_toolkit.errors import BadParameter, InputError, UnknownName
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "refuses_bad_numbers",
     "require",
     "require_percentile",
+    "seed_of_32_bits",
 ]
 
 
@@ -170,6 +173,29 @@ def refuses_bad_numbers(kind: Registered, name: str, infinite: tuple[str, ...]) 
 def require_percentile(name: str, value: float) -> None:
     """Raise `BadParameter` unless `value` is a percentile."""
     require(0.0 <= value <= 100.0, f"{name} must lie in [0, 100], got {value}")
+
+
+def seed_of_32_bits(seed: int) -> int:
+    """A seed as scikit-learn takes it: below 2**32 itself, above a number made of all its bits.
+
+    Parameters
+    ----------
+    seed : int
+        At least 0, of any size.
+
+    Returns
+    -------
+    int
+        In [0, 2**32).
+
+    Examples
+    --------
+    >>> seed_of_32_bits(7), seed_of_32_bits(2**32 + 7)
+    (7, 369571992)
+    """
+    if seed < 1 << 32:
+        return seed
+    return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 def check_axes(fitted: Any, name: str) -> None:

@@ -19,9 +19,9 @@ from ood_toolkit.bounded import is_streamed, large_arrays
 from ood_toolkit.errors import InputError
 from ood_toolkit.io.destination import Destination
 from ood_toolkit.io.manifest import Parts
-from ood_toolkit.io.object_files import load_url, url_files
+from ood_toolkit.io.object_files import url_files
 from ood_toolkit.io.parts import Part, PartStore, Receipt, plan_parts, write_part
-from ood_toolkit.io.reading import Reading
+from ood_toolkit.io.reading import Reading, load_url
 from ood_toolkit.io.score_writer import checked_table, write_file
 from ood_toolkit.kernels.products import CHUNK
 from ood_toolkit.outputs import Array, Head, Outputs

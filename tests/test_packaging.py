@@ -34,14 +34,23 @@ def folder_of(package: str) -> Path:
 
 
 def packages_on_disk() -> set[str]:
-    """Every folder of modules, by the name it is installed under."""
+    """Every folder of files, by the name it is installed under.
+
+    Those without modules too: Python could import them, and setuptools warns of what it could.
+    """
     found = set()
     for top, folder in HOMES.items():
-        for init in (ROOT / folder).rglob("__init__.py"):
-            inner = init.parent.relative_to(ROOT / folder).parts
-            if top != "ood_toolkit_data" or not inner:  # data/build/ makes data and stays here
+        for file in (ROOT / folder).rglob("*"):
+            parts = file.relative_to(ROOT / folder).parts
+            inner = parts[:-1]
+            stays = top == "ood_toolkit_data" and inner[:1] == ("build",)  # it makes data
+            if file.is_file() and not stays and not is_litter(parts):
                 found.add(".".join([top, *inner]))
     return found
+
+
+def is_litter(parts: tuple[str, ...]) -> bool:
+    return any(fnmatch(part, each) for part in parts for each in LITTER)
 
 
 def test_the_list_of_packages_is_what_is_on_disk() -> None:
@@ -51,20 +60,16 @@ def test_the_list_of_packages_is_what_is_on_disk() -> None:
 def test_every_file_that_is_no_module_is_packed() -> None:
     """A file forgotten in package-data works in the checkout and is missing from the wheel."""
     for package in SETUP["packages"]:
-        folder = folder_of(package)
         top = package.split(".")[0]
-        patterns = SETUP["package-data"].get(top, [])
-        nested = (p for p in folder.rglob("*") if p.is_file()) if top == "ood_toolkit_data" else (
-            p for p in folder.iterdir() if p.is_file()
-        )  # fmt: skip
-        for path in nested:
-            name = path.relative_to(folder_of(top)).as_posix()
-            litter = any(fnmatch(part, each) for part in Path(name).parts for each in LITTER)
-            stays = top == "ood_toolkit_data" and (
-                name.startswith("build/") or name.endswith(".md")
-            )
-            if not (litter or stays or name.endswith(".py")):
-                assert any(fnmatch(name, pattern) for pattern in patterns), name
+        patterns = {each: SETUP["package-data"].get(each, []) for each in (top, package)}
+        for path in folder_of(package).iterdir():
+            stays = top == "ood_toolkit_data" and path.suffix == ".md"
+            if path.is_file() and not (stays or path.suffix == ".py" or is_litter((path.name,))):
+                assert any(
+                    fnmatch(path.relative_to(folder_of(each)).as_posix(), pattern)
+                    for each, found in patterns.items()
+                    for pattern in found
+                ), path
 
 
 def test_only_small_libraries_are_required() -> None:
@@ -99,6 +104,7 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", out, source]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    assert "Package would be ignored" not in run.stdout + run.stderr
     (built,) = out.iterdir()
     return built
 

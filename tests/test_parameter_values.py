@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ood_toolkit import Outputs
+from ood_toolkit import Head, Outputs
 from ood_toolkit.calibration import make_calibrator, registered_calibrators
 from ood_toolkit.detectors.catalogue import make_detector, registered
 from ood_toolkit.errors import BadParameter
@@ -45,6 +45,24 @@ def test_numbers_must_be_finite_and_seeds_not_negative(
                 type(made)(**{parameter.name: value})
             with pytest.raises(BadParameter, match=message):
                 dataclasses.replace(made, **{parameter.name: value})
+
+
+DRAWN = {"gmm": {"components": 2}, "ssd": {"clusters": 2}, "spc": {"hidden": 2, "epochs": 1}}
+"""Settings with which a method draws numbers at all."""
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [p.values[:2] for p in PARAMETERS if p.values[2].name == "seed"]
+)
+def test_seeds_may_be_of_any_size(make: Any, name: str) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = rng.normal(size=(60, 3)) + 2.0 * np.eye(3)[labels]
+    x = Outputs(features=features, head=Head(np.eye(3), np.zeros(3)), labels=labels)
+    for seed in (2**32 - 1, 2**32, 10**30):
+        fitted = make(name, {**DRAWN.get(name, {}), "seed": seed}).fit(x)
+        found = fitted.score(x) if hasattr(fitted, "score") else fitted.apply(x).logits
+        assert np.isfinite(found).all()
 
 
 def test_infinity_is_an_order() -> None:

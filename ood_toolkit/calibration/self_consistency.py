@@ -17,7 +17,7 @@ from ood_toolkit.chunks import feature_chunks, located, probability_chunks
 from ood_toolkit.errors import InputError
 from ood_toolkit.kernels.blas import one_blas_thread
 from ood_toolkit.outputs import Array, Outputs
-from ood_toolkit.parameters import require
+from ood_toolkit.parameters import require, seed_of_32_bits
 
 __all__ = ["SPC", "FittedSPC", "corrected_probabilities", "self_inconsistency"]
 
@@ -119,7 +119,7 @@ class SPC:
             max_iter=self.epochs,
             tol=0.0,
             n_iter_no_change=self.epochs,
-            random_state=self.seed,
+            random_state=seed_of_32_bits(self.seed),
         )
         # products of 128 rows are done before a second thread has woken up
         with warnings.catch_warnings(), one_blas_thread():

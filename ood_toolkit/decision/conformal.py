@@ -138,7 +138,9 @@ class ConformalSets:
             p, _, bad = predicted_softmax(z)
             refuse_bad_row(x, part.start + bad if bad >= 0 else -1)
             u = row_chance(z, seed) if chance else np.zeros(len(z))
-            found[part] = nonconformity(p, self.score, u, penalty=penalty, rank_free=self.rank_free)
+            found[part] = nonconformity(
+                p, self.score, u, penalty=penalty, rank_free=self.rank_free, logits=z
+            )
         return found
 
 

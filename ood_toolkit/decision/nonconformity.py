@@ -47,6 +47,7 @@ def nonconformity(
     *,
     penalty: float = 0.0,
     rank_free: int = 0,
+    logits: Array | None = None,
 ) -> Array:
     """How strange each class would be as the label of each row.
 
@@ -64,6 +65,9 @@ def nonconformity(
         At least 0.
     rank_free : int
         Ranks, counted from 1, without penalty.
+    logits : (N, C) array of float, optional
+        What orders the classes of a row: of many classes the probability is the same, as 0
+        is, and the logit is not.  Without them probabilities do, and after them the index.
 
     Returns
     -------
@@ -72,7 +76,8 @@ def nonconformity(
     """
     if score == "lac":
         return np.asarray(1.0 - p)
-    order = np.argsort(-p, axis=1, kind="stable")
+    by = p if logits is None else np.asarray(logits, dtype=np.float64)
+    order = np.argsort(-by, axis=1, kind="stable")
     ordered = np.take_along_axis(p, order, axis=1)
     rank = np.arange(1, p.shape[1] + 1)
     if score == "saps":

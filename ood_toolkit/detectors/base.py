@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ __all__ = [
     "LogitDetector",
     "LogitScorer",
     "StatisticsScorer",
+    "numbers_of",
     "training_labels",
     "training_logits",
 ]
@@ -100,13 +101,8 @@ class FittedScorer(ABC):
         InputError
             Naming the first row whose score is NaN.
         """
-        row = first_nan(scores)
-        if row >= 0:
-            parts = " and ".join(p for p in method_of(self.detector).needs if p != "head")
-            what = f"holds values too large for {self.name}, whose score of it would be NaN"
-            where = f"{parts}: row {numbered(x, row)}"
-            raise InputError(located(x, f"{where} {what}; scale it down or remove it"))
-        return scores
+        needs = [part for part in method_of(self.detector).needs if part != "head"]
+        return numbers_of(self.name, needs, x, scores)
 
     def check(self, x: Outputs) -> None:
         """Raise `InputError` unless `x` has the parts and dimensions the scorer needs."""
@@ -193,6 +189,22 @@ class LogitScorer(FittedScorer):
 
     def _score(self, x: Outputs) -> Array:
         return self.combine(checked_statistics(x, self.statistics()))
+
+
+def numbers_of(name: str, parts: Sequence[str], x: Outputs, scores: Array) -> Array:
+    """The scores of a method of finite `parts` of a record, none of which may be NaN.
+
+    Raises
+    ------
+    InputError
+        Naming the first row whose score is NaN.
+    """
+    row = first_nan(scores)
+    if row >= 0:
+        what = f"holds values too large for {name}, whose score of it would be NaN"
+        where = f"{' and '.join(parts)}: row {numbered(x, row)}"
+        raise InputError(located(x, f"{where} {what}; scale it down or remove it"))
+    return scores
 
 
 def training_logits(method_name: str, train: Outputs | None) -> Array:

@@ -27,7 +27,7 @@ from ood_toolkit.detectors.training import (
 )
 from ood_toolkit.errors import BadParameter, InputError, ToolkitWarning
 from ood_toolkit.outputs import Array, Outputs
-from ood_toolkit.parameters import require
+from ood_toolkit.parameters import require, seed_of_32_bits
 
 __all__ = ["SSD", "SSDScorer"]
 
@@ -137,7 +137,9 @@ class SSD:
             # fewer distinct rows than clusters: those that stay empty are left out
             warnings.simplefilter("ignore", ConvergenceWarning)
             rows = feature_matrix(record, dtype=np.float64, unit_length=True)
-            fitted = KMeans(self.clusters, n_init=10, random_state=self.seed).fit(rows)
+            fitted = KMeans(self.clusters, n_init=10, random_state=seed_of_32_bits(self.seed)).fit(
+                rows
+            )
         return np.asarray(fitted.labels_, dtype=np.int64)
 
     def _gaussian(self, record: Outputs, name: str) -> Gaussian:

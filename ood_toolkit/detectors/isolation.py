@@ -14,7 +14,7 @@ from ood_toolkit.detectors.catalogue import method
 from ood_toolkit.detectors.training import feature_matrix, training_features
 from ood_toolkit.errors import InputError
 from ood_toolkit.outputs import Array, Outputs
-from ood_toolkit.parameters import require
+from ood_toolkit.parameters import require, seed_of_32_bits
 
 __all__ = ["IsolationForest", "IsolationForestScorer"]
 
@@ -102,7 +102,7 @@ class IsolationForest:
             )
         samples = min(self.samples, len(rows))
         forest = ensemble.IsolationForest(
-            n_estimators=self.trees, max_samples=samples, random_state=self.seed
+            n_estimators=self.trees, max_samples=samples, random_state=seed_of_32_bits(self.seed)
         ).fit(rows.astype(np.float32))
         features, thresholds, children, depths, roots, size = [], [], [], [], [], 0
         for grown in forest.estimators_:

@@ -28,7 +28,7 @@ from ood_toolkit.detectors.training import (
 )
 from ood_toolkit.errors import BadParameter, ToolkitWarning
 from ood_toolkit.outputs import Array, Outputs
-from ood_toolkit.parameters import require
+from ood_toolkit.parameters import require, seed_of_32_bits
 
 __all__ = ["GMM", "GMMScorer"]
 
@@ -164,7 +164,7 @@ class GMM:
                 components,
                 covariance_type=self.covariance,
                 reg_covar=self.ridge,
-                random_state=self.seed,
+                random_state=seed_of_32_bits(self.seed),
             ).fit(rows)
         if caught:
             reason = str(caught[0].message).splitlines()[0]

@@ -45,17 +45,23 @@ def as_detector(method: str | Detector, parameters: Mapping[str, Any] | None = N
     return make_detector(method, parameters) if isinstance(method, str) else method
 
 
-def unmet_needs(method: Method, x: Outputs, train: Outputs | None) -> str:
-    """Why a method cannot run on these records; empty where it can."""
+def unmet_needs(method: Method, x: Outputs, train: Outputs | None, *, named: str = "") -> str:
+    """Why a method cannot run on these records, and what to do about it; empty where it can.
+
+    `named` is what to call `x`, where it would not be clear which record lacks a part.
+    """
     missing = method.missing(x.has())
     if missing:
-        return f"needs {' and '.join(missing)}"
+        lacks = f", which {named} does not hold" if named else ""
+        return f"needs {' and '.join(missing)}{lacks}{head_hint(x, missing)}"
     if not method.train:
         return ""
     if train is None:
         return f"needs training outputs with {' and '.join(method.train)}"
     absent = [part for part in method.train if part not in train.has()]
-    return f"needs {' and '.join(absent)} in the training outputs" if absent else ""
+    if not absent:
+        return ""
+    return f"needs {' and '.join(absent)} in the training outputs{head_hint(train, absent)}"
 
 
 def fit_method(

@@ -19,6 +19,7 @@ import numpy as np
 from ood_toolkit.detectors.feature_moments import MomentsTask, group_moments, moments_by
 from ood_toolkit.distributed.cluster import dask_library, use_one_thread
 from ood_toolkit.errors import DataError, InputError
+from ood_toolkit.io.object_store import absolute_path
 from ood_toolkit.io.part_folder import FolderStore, locked_folder
 from ood_toolkit.io.parts import Part, PartStore, Receipt, decoded, write_part
 from ood_toolkit.io.reading import Reading
@@ -46,7 +47,7 @@ def shared_moments(
     reading : Reading
         How they were opened.
     name : str
-        The file they are in, at the same path on every worker.
+        The file they are in, at the same path on every worker, or its URL.
     output : str
         What is being fitted; sums lie in a hidden folder beside it until they are merged.
 
@@ -55,7 +56,7 @@ def shared_moments(
     InputError
         Where a row cannot be used, or a group's task killed every worker it was given to.
     """
-    placed = replace(reading, head=os.path.abspath(reading.head)) if reading.head else reading
+    placed = replace(reading, head=absolute_path(reading.head)) if reading.head else reading
     with locked_folder(output) as store:
         _clear(store)
         asked = 0
@@ -65,7 +66,7 @@ def shared_moments(
             if x.features is not record.features:
                 return None
             asked += 1
-            return _merged(client, os.path.abspath(name), placed, task, asked, store)
+            return _merged(client, absolute_path(name), placed, task, asked, store)
 
         try:
             with moments_by(sums):

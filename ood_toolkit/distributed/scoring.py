@@ -18,6 +18,7 @@ from ood_toolkit.io import load_head
 from ood_toolkit.io.destination import Destination
 from ood_toolkit.io.manifest import Parts
 from ood_toolkit.io.object_files import url_stamp
+from ood_toolkit.io.object_store import absolute_path, is_url
 from ood_toolkit.io.part_folder import FolderStore
 from ood_toolkit.io.part_formats import captured, content_digest
 from ood_toolkit.io.parts import Part, PartStore, encoded
@@ -136,7 +137,7 @@ def _recipe(job: ScoreJob, wanted: Wanted, store: PartStore) -> Recipe:
         states.append(_placed(f".fitted-{number}.safetensors", scorer, store))
     inputs = tuple(
         InputFacts(
-            x.place or os.path.abspath(x.name),
+            x.place or absolute_path(x.name),
             x.rows,
             x.row_bytes,
             x.has,
@@ -147,7 +148,7 @@ def _recipe(job: ScoreJob, wanted: Wanted, store: PartStore) -> Recipe:
     )
     reading = wanted.reading
     if reading.head:
-        reading = replace(reading, head=os.path.abspath(reading.head))
+        reading = replace(reading, head=absolute_path(reading.head))
     return Recipe(
         inputs,
         reading,
@@ -182,7 +183,7 @@ def _given(path: str, store: PartStore) -> State:
 
 def _head(path: str, store: PartStore) -> State:
     """The last layer in a file: of one that may be large, only that goes to a store."""
-    if isinstance(store, FolderStore):
+    if isinstance(store, FolderStore) and not is_url(path):
         return State.of(path)
     head = load_head(path)
     data = encoded({"head_weight": head.weight, "head_bias": head.bias})

@@ -8,8 +8,8 @@ from typing import Any
 
 from ood_toolkit.distributed.tasks import Look, State, look_at
 from ood_toolkit.io import load_head
-from ood_toolkit.io.object_files import load_url, url_files
-from ood_toolkit.io.reading import Reading
+from ood_toolkit.io.object_files import url_files
+from ood_toolkit.io.reading import Reading, load_url
 from ood_toolkit.scoring import Input
 
 __all__ = ["url_inputs"]

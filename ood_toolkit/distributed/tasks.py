@@ -18,9 +18,9 @@ from ood_toolkit.distributed.cluster import use_one_thread, worker_folder
 from ood_toolkit.errors import DataError
 from ood_toolkit.evaluation.inspection import doubts_about_logits
 from ood_toolkit.io import atomic_write, file_digest, load_head
-from ood_toolkit.io.object_files import load_url
+from ood_toolkit.io.object_store import absolute_path
 from ood_toolkit.io.parts import Part, PartStore, Receipt, write_part
-from ood_toolkit.io.reading import Reading
+from ood_toolkit.io.reading import Reading, load_url
 from ood_toolkit.outputs import Array, Head, Outputs
 from ood_toolkit.protocols import Scorer
 from ood_toolkit.scoring import Input, ScoreJob
@@ -88,7 +88,7 @@ class State:
     @classmethod
     def of(cls, path: str) -> State:
         """The state in a file that is there."""
-        return cls(os.path.abspath(path), file_digest(path))
+        return cls(absolute_path(path), file_digest(path))
 
     def checked(self) -> str:
         """The path, once its bytes are those that the driver saw."""

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any
 
+from ood_toolkit.io.object_store import plain_path
 from ood_toolkit.kernels.threads import thread_count
 
 __all__ = ["Input", "run_record"]
@@ -93,10 +94,16 @@ def run_record(
 
 
 def as_given(word: str) -> str:
-    """A word of a command line, of whose absolute paths only the last part is left."""
+    """A word of a command line, of whose absolute paths only the last part is left.
+
+    >>> as_given("--train=/a/b/x.npz"), as_given("dir://x.npz::file:///a/b")
+    ('--train=x.npz', 'dir://x.npz::b')
+    """
     before, equals, path = word.rpartition("=")
-    if PurePath(path).is_absolute():
-        return f"{before}{equals}{PurePath(path).name}"
+    links = [plain_path(link) for link in path.split("::")]  # as chained URLs have several
+    if any(PurePath(link).is_absolute() for link in links):
+        names = (PurePath(k).name if PurePath(k).is_absolute() else k for k in links)
+        return f"{before}{equals}{'::'.join(names)}"
     return word
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from ood_toolkit.errors import DataError, InputError
 from ood_toolkit.evaluation.kept_scores import KeptScores
 from ood_toolkit.evaluation.records import Evaluation
+from ood_toolkit.evaluation.results_file import results_document
 from ood_toolkit.io import atomic_write, load_scores
-from ood_toolkit.io.gate import one_line, printable, readable_file, refusing
+from ood_toolkit.io.gate import one_line, printable
 from ood_toolkit.outputs import Array
 
 __all__ = ["RESULTS", "read_scores", "save_scores"]
@@ -85,10 +86,7 @@ def read_scores(folder: str | os.PathLike[str]) -> KeptScores:
         If the folder holds none, or a file is damaged.
     """
     path = os.path.join(os.fspath(folder), RESULTS)
-    readable_file(path)
-    with refusing(path), open(path, encoding="utf-8") as file:
-        document = json.load(file)
-    names = document.get("scores") if isinstance(document, dict) else None
+    names = results_document(path).get("scores")
     if not isinstance(names, dict) or not all(
         isinstance(names.get(r), dict) for r in ("id", "ood")
     ):

@@ -125,9 +125,10 @@ class Scoring:
     def _unmet(self, row: Method) -> str:
         fitted_on = self._work.fitted_on
         for i, (key, x) in enumerate(self._sets.items()):
-            reason = unmet_needs(row, x, fitted_on.train)
-            if reason:  # which file, where it is not the first, from which one sees it
-                return f"{reason}, which {x.source or key} does not hold" if i else reason
+            # which file, where it is not the first, from which one sees it
+            named = (x.source or key) if i else ""
+            if reason := unmet_needs(row, x, fitted_on.train, named=named):
+                return reason
         return self._work.tuning.unmet(row, fitted_on.train, fitted_on.validation)
 
     def _score_shared(self, shared: Mapping[str, MethodDone]) -> None:

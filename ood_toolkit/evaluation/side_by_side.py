@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
@@ -11,7 +10,7 @@ from typing import Any
 from ood_toolkit.datasets.published_tables import PublishedTable, published_methods
 from ood_toolkit.datasets.registry import known_benchmarks
 from ood_toolkit.errors import DataError
-from ood_toolkit.io.gate import readable_file, refusing
+from ood_toolkit.evaluation.results_file import EXPECTED, results_document
 
 __all__ = [
     "Beside",
@@ -23,7 +22,6 @@ __all__ = [
 ]
 
 SCHEMA = 1
-_LARGEST = 256 << 20
 FULL_SPECTRUM = "+"
 """Joins the names of sets that together count as in-distribution."""
 
@@ -77,12 +75,7 @@ def read_results(path: str) -> Results:
     DataError
         If it is none, or of another version.
     """
-    if readable_file(path).st_size > _LARGEST:
-        raise DataError(path, "", "is too large for a file of results")
-    with refusing(path), open(path, encoding="utf-8") as file:
-        held = json.load(file)
-    if not isinstance(held, dict) or "results" not in held or "schema" not in held:
-        raise DataError(path, "", "is no results file; write one with --json-out")
+    held = results_document(path)
     if held["schema"] != SCHEMA:
         raise DataError(path, "schema", f"is {held['schema']}, this version reads {SCHEMA}")
     try:
@@ -98,7 +91,11 @@ def read_results(path: str) -> Results:
             _tied(held.get("comparisons") or {}),
         )
     except (KeyError, TypeError, AttributeError) as fault:
-        raise DataError(path, "", f"is no results file of schema 1 ({fault} is missing)") from None
+        lacks = (
+            f"{fault} is missing" if isinstance(fault, KeyError) else "a part is of another kind"
+        )
+        what = f"holds no results of an evaluation: {lacks}; {EXPECTED}"
+        raise DataError(path, "", what) from None
 
 
 def _tied(comparisons: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.gate import no_such_file, refusing
+from ood_toolkit.io.object_files import files_of, is_object, url_files, url_stamp
+from ood_toolkit.io.object_store import plain_path
 from ood_toolkit.io.shards import parts_of
 
 __all__ = ["file_digest", "file_stamp", "refuse_same_file"]
@@ -25,7 +27,7 @@ def refuse_same_file(output: str | Path, inputs: Iterable[str | Path]) -> None:
     output : str or Path
         The file that will be written; ``"-"`` is standard output, which is none of them.
     inputs : iterable of str or Path
-        Files, folders or patterns that will be read.
+        Files, folders or patterns that will be read; of objects in a store no file is one.
 
     Raises
     ------
@@ -37,14 +39,16 @@ def refuse_same_file(output: str | Path, inputs: Iterable[str | Path]) -> None:
     >>> refuse_same_file("scores.csv", ["test.npz"])
     >>> refuse_same_file("-", ["-"])
     """
-    name = os.fspath(output)
+    name = plain_path(os.fspath(output))
     if name == "-":
         return
     target = os.path.realpath(name)
-    for given in inputs:
+    for given in (plain_path(os.fspath(x)) for x in inputs):
+        if is_object(given):
+            continue
         if os.path.isdir(given) and os.path.realpath(given) == os.path.dirname(target):
             raise DataError(name, "", f"lies in the input folder {given}; write elsewhere")
-        for part in parts_of(os.fspath(given)):
+        for part in parts_of(given):
             if part == "-":
                 continue
             same = os.path.realpath(part) == target
@@ -81,20 +85,28 @@ def file_digest(path: str | Path) -> str:
     ...     file_digest(path)[:8]
     '17f8af97'
     """
-    name = os.fspath(path)
-    files = [file for part in parts_of(name) for file in _files(part)]
+    name = plain_path(os.fspath(path))
+    places = files_of(name)
+    files = {file: _sibling(part, place) + file[len(place) :]
+             for part, place in places.items() for file in _files(place)}  # fmt: skip
     with refusing(name):
         if not all(os.path.isfile(file) for file in files):
             if name != "-" and not all(os.path.exists(file) for file in files):
                 raise DataError(name, "", no_such_file(name))
             return ""
-        if files == [name]:
-            return _digest(name)
+        if list(places) == [name] and list(files) == list(places.values()):
+            return _digest(places[name])
         whole = hashlib.sha256()
-        for file in files:
-            relative = os.path.relpath(file, os.path.dirname(files[0]))
+        first = os.path.dirname(next(iter(files.values())))
+        for file, shown in files.items():
+            relative = os.path.relpath(shown, first)
             whole.update(f"{_digest(file)}  ".encode() + os.fsencode(relative) + b"\n")
         return whole.hexdigest()
+
+
+def _sibling(part: str, place: str) -> str:
+    """Where a part would lie if copies of objects lay beside each other, as the objects do."""
+    return place if part == place else os.path.basename(place)
 
 
 def _files(part: str) -> Iterator[str]:
@@ -130,7 +142,7 @@ def file_stamp(path: str | Path) -> dict[str, Any]:
     -------
     dict
         `file`, `bytes` and `written_ns`, the latest of all; standard input and pipes have
-        neither.
+        neither.  Of objects in a store `file`, `bytes` and `key`, as `url_stamp` says.
 
     Raises
     ------
@@ -142,7 +154,9 @@ def file_stamp(path: str | Path) -> dict[str, Any]:
     >>> file_stamp("-")
     {'file': '-'}
     """
-    name = os.fspath(path)
+    name = plain_path(os.fspath(path))
+    if is_object(name):
+        return _object_stamp(name)
     files = [file for part in parts_of(name) for file in _files(part)]
     with refusing(name):
         if not all(os.path.isfile(file) for file in files):
@@ -153,3 +167,11 @@ def file_stamp(path: str | Path) -> dict[str, Any]:
             "bytes": sum(status.st_size for status in found),
             "written_ns": max(status.st_mtime_ns for status in found),
         }
+
+
+def _object_stamp(name: str) -> dict[str, Any]:
+    """The stamp of an object, or of a pattern's objects together."""
+    stamps = [url_stamp(url) for url in url_files(name)]
+    keys = [str(stamp["key"]) for stamp in stamps]
+    key = keys[0] if len(keys) == 1 else hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    return {"file": name, "bytes": sum(stamp["bytes"] for stamp in stamps), "key": key}

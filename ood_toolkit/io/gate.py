@@ -157,7 +157,7 @@ def no_such_file(path: str) -> str:
     if os.path.islink(path):
         return "is a link to a file that does not exist"
     if "://" in path:
-        return "no such file; only `score` reads URLs: copy it to this machine first"
+        return "no such file; of URLs only outputs files are read: copy it to this machine first"
     return "no such file"
 
 

@@ -1,4 +1,4 @@
-"""Files to records: `load` and `load_head`."""
+"""Files to records: `load`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from ood_toolkit.io.file_rows import (
     streamed_labels,
     streamed_members,
 )
-from ood_toolkit.io.formats import open_arrays
-from ood_toolkit.io.gate import Limits
-from ood_toolkit.io.keys import choose_head, known_name
+from ood_toolkit.io.heads import load_head, stored_head
+from ood_toolkit.io.keys import known_name
 from ood_toolkit.io.labels import LabelPolicy, check_labels, whole_labels
+from ood_toolkit.io.object_files import saying_whose
 from ood_toolkit.io.source import (
     Bare,
     FileDescription,
     Source,
     description,
-    file_name,
     open_source,
 )
 from ood_toolkit.io.stored import StoredArray
 from ood_toolkit.outputs import Head, Outputs
 from ood_toolkit.streamed import Memory
 
-__all__ = ["load", "load_described", "load_head"]
+__all__ = ["load", "load_described"]
 
 
 def load(
@@ -57,7 +56,8 @@ def load(
         ``.npy .npz .safetensors .pt .pth .parquet .h5 .hdf5 .zarr .csv .tsv .jsonl``, or a
         folder or glob pattern of such files of one format, which are joined in the order of
         their names; ``"-"`` reads CSV or JSON
-        lines from standard input.
+        lines from standard input.  A URL that fsspec knows (``s3://``, ``gs://``, …) is one of a
+        file or a pattern, copied to this machine first, for as long as the process lasts.
     head : Head, str or Path, optional
         The last layer, or a file that holds it; wins over one in `path`.
     keys : mapping of str to str, optional
@@ -133,7 +133,8 @@ def load_described(
     given = load_head(head, max_bytes=max_bytes) if isinstance(head, (str, os.PathLike)) else head
     unread = () if labels else ("labels",)
     source = open_source(path, keys=keys, as_=as_, max_bytes=max_bytes, unread=unread)
-    record = _record(source, given, labels, word, None if memory is None else Memory(memory))
+    with saying_whose(source.places):
+        record = _record(source, given, labels, word, None if memory is None else Memory(memory))
     return record, description(source)
 
 
@@ -150,7 +151,7 @@ def _record(
     weight, bias = arrays.pop("head_weight", None), arrays.pop("head_bias", None)
     parts: dict[str, Any] = {"head": given}
     if given is None and weight is not None:
-        parts["head"] = _head(weight, bias)
+        parts["head"] = stored_head(weight, bias)
     for name, stored in arrays.items():
         if name in ("token_mask", "token_ids", "thumbnails", "text"):
             parts[name] = others(fitting(stored, allowed), name)
@@ -223,70 +224,3 @@ def _warn_transposed(source: Source, head: Head | None) -> None:
             ToolkitWarning,
             stacklevel=5,
         )
-
-
-def load_head(
-    path: str | Path, *, keys: Mapping[str, str] | None = None, max_bytes: int | None = None
-) -> Head:
-    """Read a classifier's last layer from a file.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file of any format that `load` takes.
-    keys : mapping of str to str, optional
-        ``"head_weight"`` and ``"head_bias"`` -> the file's keys.
-    max_bytes : int, optional
-        Most bytes one array may take.
-
-    Returns
-    -------
-    Head
-        weight (C, D); bias (C,), zeros where the file has none.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read or holds no head.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> import numpy as np
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "head.npz")
-    ...     np.savez(path, W=np.ones((2, 5)), b=np.zeros(2))
-    ...     load_head(path).weight.shape
-    (2, 5)
-    """
-    name = file_name(path)
-    _, arrays = open_arrays(name, Limits(max_bytes))
-    wanted = {k: v for k, v in (keys or {}).items() if k in ("head_weight", "head_bias")}
-    for canonical, key in wanted.items():
-        if key not in arrays:
-            raise DataError(name, key, f"no such array for the {canonical}")
-    chosen = {name: arrays[key] for name, key in wanted.items()}
-    if "head_weight" not in chosen:
-        chosen = choose_head(arrays) | chosen
-    if "head_weight" not in chosen:
-        if len(arrays) != 1:
-            raise DataError(
-                name,
-                "",
-                f"holds no head; expected head_weight and head_bias (or W and b, fc.weight and "
-                f"fc.bias) among {', '.join(map(repr, list(arrays)[:12]))}",
-            )
-        chosen["head_weight"] = next(iter(arrays.values()))
-    return _head(chosen["head_weight"], chosen.get("head_bias"))
-
-
-def _head(weight: StoredArray, bias: StoredArray | None) -> Head:
-    try:
-        return Head(
-            floats(weight, "head_weight", None),
-            None if bias is None else floats(bias, "head_bias", None),
-        )
-    except DataError:
-        raise
-    except InputError as reason:
-        raise DataError(weight.path, "", str(reason)) from reason

@@ -8,19 +8,18 @@ import os
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from ood_toolkit.errors import DataError
 from ood_toolkit.io.formats import FORMATS, suffix_format
 from ood_toolkit.io.gate import size_text
-from ood_toolkit.io.object_store import file_system, renamed, saying_which
-from ood_toolkit.io.reading import Reading
-from ood_toolkit.outputs import Head, Outputs
+from ood_toolkit.io.object_store import file_system, is_url, renamed, saying_which
+from ood_toolkit.io.shards import parts_of
 
-__all__ = ["Copies", "load_url", "url_files", "url_stamp"]
+__all__ = ["Copies", "files_of", "is_object", "saying_whose", "url_files", "url_stamp"]
 
 _TOKENS = ("ETag", "etag", "md5Hash", "crc32c", "LastModified", "last_modified", "mtime", "created")
 _SPARE = 256 << 20
@@ -86,18 +85,20 @@ def _token(info: Mapping[str, Any]) -> str:
 
 
 class Copies:
-    """Objects as files of this machine: the last few, in a folder that ends with the process.
+    """Objects as files of this machine, in a folder that ends with the process.
 
     Parameters
     ----------
     around : str, optional
         Where that folder is made; by default where temporary files are.
+    most : int, optional
+        How many are kept, the last ones; None for all.
     """
 
-    def __init__(self, around: str | None = None) -> None:
+    def __init__(self, around: str | None = None, most: int | None = _KEPT) -> None:
         self._folder = tempfile.mkdtemp(prefix="ood_toolkit-", dir=around)
         self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._count = 0
+        self._count, self._most = 0, most
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
 
     def local(self, url: str, stamp: Mapping[str, Any] | None, max_bytes: int | None) -> str:
@@ -116,7 +117,7 @@ class Copies:
         at = (url, str(now["key"]))
         if at not in self._kept:
             self._admit(url, now["bytes"], max_bytes)
-            while len(self._kept) >= _KEPT:
+            while self._most is not None and len(self._kept) >= self._most:
                 _, old = self._kept.popitem(last=False)
                 shutil.rmtree(old, ignore_errors=True)
             self._count += 1
@@ -160,43 +161,47 @@ def _name(url: str) -> str:
     return file_system(url)[1].rstrip("/").rpartition("/")[2]
 
 
-_copies: list[Copies] = []
+_loaded: list[Copies] = []
 
 
-def load_url(
-    url: str,
-    reading: Reading,
-    *,
-    labels: bool | Literal["lenient"] = True,
-    otherwise: Head | None = None,
-    stamp: Mapping[str, Any] | None = None,
-    around: str | None = None,
-) -> Outputs:
-    """Read one object of a store as `Reading.load` reads a file.
+def is_object(name: str) -> bool:
+    """Whether a name is one of a store, and no file of this machine has it."""
+    return is_url(name) and not os.path.lexists(name)
+
+
+def files_of(name: str, max_bytes: int | None = None) -> dict[str, str]:
+    """The files that a name stands for, and where each lies on this machine.
+
+    Objects are fetched; their copies last as long as the process does, as rows of what was
+    read may stay in them.
 
     Parameters
     ----------
-    url : str
-        One object, or a Zarr folder.
-    reading, labels, otherwise
-        As for `Reading.load`; an object of more than `max_bytes` is not fetched.
-    stamp : mapping, optional
-        What `url_stamp` said of it; another object is refused.
-    around : str, optional
-        Where copies lie, for the first one of this process.
+    name : str
+        A file, a folder, a pattern, or the URL of an object or of a pattern of them.
+    max_bytes : int, optional
+        Larger objects are not fetched.
 
     Raises
     ------
     DataError
-        As `load` does, and if the object cannot be fetched.
+        As `parts_of` and `url_files`, and if an object cannot be fetched.
     """
-    if not _copies:
-        _copies.append(Copies(around))
-    path = _copies[0].local(url, stamp, reading.max_bytes)
+    if not is_object(name):
+        return {part: part for part in parts_of(name)}
+    if not _loaded:
+        _loaded.append(Copies(most=None))
+    return {url: _loaded[0].local(url, None, max_bytes) for url in url_files(name)}
+
+
+@contextmanager
+def saying_whose(files: Mapping[str, str]) -> Iterator[None]:
+    """Within it, an error of a copy names the object that it is of."""
     try:
-        record = reading.load(path, labels=labels, otherwise=otherwise)
+        yield
     except DataError as reason:
-        if not reason.path.startswith(path):
-            raise
-        raise DataError(url + reason.path[len(path) :], reason.key, reason.reason) from reason
-    return replace(record, source=url)
+        for name, path in files.items():
+            if name != path and reason.path.startswith(path):
+                shown = name + reason.path[len(path) :]
+                raise DataError(shown, reason.key, reason.reason) from reason
+        raise

@@ -20,7 +20,15 @@ from ood_toolkit.errors import BadParameter, DataError, MissingDependency, Toolk
 from ood_toolkit.io.gate import one_line
 from ood_toolkit.io.part_formats import Content
 
-__all__ = ["UrlStore", "file_system", "is_url", "plain_path", "renamed", "saying_which"]
+__all__ = [
+    "UrlStore",
+    "absolute_path",
+    "file_system",
+    "is_url",
+    "plain_path",
+    "renamed",
+    "saying_which",
+]
 
 _DRIVERS = {
     "s3": ("s3fs", "s3"),
@@ -53,6 +61,16 @@ def plain_path(name: str) -> str:
     '/tmp/x.npy'
     """
     return name.removeprefix("file://") if name.startswith("file://") else name
+
+
+def absolute_path(name: str) -> str:
+    """A name as every process of this machine understands it: URLs stay as they are.
+
+    >>> absolute_path("s3://bucket/x.npy"), absolute_path("file:///tmp/x.npy")
+    ('s3://bucket/x.npy', '/tmp/x.npy')
+    """
+    path = plain_path(name)
+    return path if is_url(path) else os.path.abspath(path)
 
 
 def renamed(url: str, name: str) -> str:

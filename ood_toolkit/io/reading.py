@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ood_toolkit.errors import DataError, InputError
 from ood_toolkit.io.load import load_described
+from ood_toolkit.io.object_files import Copies, saying_whose
 from ood_toolkit.io.source import FileDescription
 from ood_toolkit.outputs import Head, Outputs
 
-__all__ = ["Reading", "with_head"]
+__all__ = ["Reading", "load_url", "with_head"]
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,40 @@ def with_head(record: Outputs, path: str, head: Head | None) -> Outputs:
         return replace(record, head=head)
     except InputError as reason:
         raise DataError(path, "", f"{reason}; the head is another input's") from None
+
+
+_copies: list[Copies] = []
+
+
+def load_url(
+    url: str,
+    reading: Reading,
+    *,
+    labels: bool | Literal["lenient"] = True,
+    otherwise: Head | None = None,
+    stamp: Mapping[str, Any] | None = None,
+    around: str | None = None,
+) -> Outputs:
+    """As `Reading.load`, of one of many objects: of these only the last few copies are kept.
+
+    Parameters
+    ----------
+    url : str
+        One object, or a Zarr folder.
+    reading, labels, otherwise
+        As for `Reading.load`; an object of more than `max_bytes` is not fetched.
+    stamp : mapping, optional
+        What `url_stamp` said of it; another object is refused.
+    around : str, optional
+        Where copies lie, for the first one of this process.
+
+    Raises
+    ------
+    DataError
+        As `load` does, and if the object cannot be fetched.
+    """
+    if not _copies:
+        _copies.append(Copies(around))
+    path = _copies[0].local(url, stamp, reading.max_bytes)
+    with saying_whose({url: path}):
+        return replace(reading.load(path, labels=labels, otherwise=otherwise), source=url)

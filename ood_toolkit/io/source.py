@@ -12,7 +12,9 @@ from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.io.formats import open_arrays
 from ood_toolkit.io.gate import Limits
 from ood_toolkit.io.keys import Chosen, choose
-from ood_toolkit.io.shards import join, parts_of
+from ood_toolkit.io.object_files import files_of, saying_whose
+from ood_toolkit.io.object_store import plain_path
+from ood_toolkit.io.shards import join
 from ood_toolkit.io.stored import StoredArray
 
 __all__ = [
@@ -39,6 +41,8 @@ class Source:
         As the user gave it; the format's name.
     parts : tuple of str
         The files it is made of.
+    places : mapping of str to str
+        Where each of them lies on this machine: itself, or the copy of an object.
     arrays : mapping of str to StoredArray
         Canonical name -> array; shards are joined.
     ignored : tuple of StoredArray
@@ -48,6 +52,7 @@ class Source:
     path: str
     format: str
     parts: tuple[str, ...]
+    places: Mapping[str, str]
     arrays: Mapping[str, StoredArray]
     ignored: tuple[StoredArray, ...]
 
@@ -69,26 +74,31 @@ def open_source(
         raise BadParameter(f"as_ must be 'logits' or 'features', got {as_!r}")
     name = file_name(path)
     limits = Limits(max_bytes)
-    opened = [(part, *open_arrays(part, limits)) for part in parts_of(name)]
-    chosen: list[Chosen] = [choose(part, arrays, keys, as_, unread) for part, _, arrays in opened]
-    used = {array.key for array in chosen[0].values()}
-    return Source(
-        path=name,
-        format=opened[0][1].name,
-        parts=tuple(part for part, _, _ in opened),
-        arrays=join(name, chosen),
-        ignored=tuple(array for key, array in opened[0][2].items() if key not in used),
-    )
+    places = files_of(name, max_bytes)
+    with saying_whose(places):
+        opened = [(part, *open_arrays(part, limits)) for part in places.values()]
+        chosen: list[Chosen] = [
+            choose(part, arrays, keys, as_, unread) for part, _, arrays in opened
+        ]
+        used = {array.key for array in chosen[0].values()}
+        return Source(
+            path=name,
+            format=opened[0][1].name,
+            parts=tuple(places),
+            places=places,
+            arrays=join(name, chosen),
+            ignored=tuple(array for key, array in opened[0][2].items() if key not in used),
+        )
 
 
 def file_name(path: str | Path) -> str:
-    """The one path that was given, as text; anything else is refused."""
+    """The one path or URL that was given, as text; anything else is refused."""
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(
             "expected one path, a folder or a pattern such as 'part-*.npz', got "
             f"{type(path).__name__}"
         )
-    return os.fspath(path)
+    return plain_path(os.fspath(path))
 
 
 class ArrayDescription(NamedTuple):

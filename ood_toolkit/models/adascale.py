@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ood_toolkit.chunks import feature_chunks
+from ood_toolkit.detectors.base import numbers_of
 from ood_toolkit.detectors.logit_values import Energy
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.models.batches import iterate, split_batch
@@ -85,9 +87,12 @@ class AdaScale:
         Raises
         ------
         InputError
-            If there is no batch, or inputs cannot be differentiated.
+            If there is no batch, inputs cannot be differentiated, or naming the first row whose
+            features, or those of the nudged input, are not finite or too large.
         """
-        _, shifts = nudged(clf, id_val, epsilon)
+        x, shifts = nudged(clf, id_val, epsilon)
+        _refuse_bad_features(x)
+        numbers_of("AdaSCALE", ["features"], x, shifts)
         return cls(np.sort(shifts), low, high, variant, epsilon)
 
     def score(self, clf: WrappedClassifier, loader: Any) -> Array:
@@ -96,20 +101,38 @@ class AdaScale:
         return self.score_shifted(x, shifts)
 
     def score_shifted(self, x: Outputs, shifts: Array) -> Array:
-        """The same from outputs and their shifts."""
+        """The same from outputs and their shifts.
+
+        Raises
+        ------
+        InputError
+            If a part is missing, or naming the first row of NaN, of infinity, or of values so
+            large that its score would be NaN.
+        """
         if x.features is None or x.logits is None:
             raise InputError("AdaSCALE needs logits and features")
+        _refuse_bad_features(x)
         share = np.searchsorted(self.shifts, shifts, side="right") / len(self.shifts)
         percentile = self.low + (1.0 - share) * (self.high - self.low)
-        energy = Energy().fit()
-        ratio = _ratios(x.features.astype(np.float64), percentile)[:, None]
-        if self.variant == "logits":
-            scale = np.where(ratio > 0, ratio, 1.0) ** 2
-            return np.asarray(energy.score(Outputs(logits=x.logits * scale)))
-        if x.head is None:
-            raise InputError("AdaSCALE of features needs the head")
-        scaled = x.features * np.exp(ratio)
-        return np.asarray(energy.score(Outputs(features=scaled, head=x.head)))
+        # rows whose scaled values overflow are refused below
+        with np.errstate(over="ignore", invalid="ignore"):
+            ratio = _ratios(x.features.astype(np.float64), percentile)[:, None]
+            if self.variant == "logits":
+                scaled = Outputs(logits=x.logits * np.where(ratio > 0, ratio, 1.0) ** 2)
+            elif x.head is None:
+                raise InputError("AdaSCALE of features needs the head")
+            else:
+                scaled = Outputs(features=x.features * np.exp(ratio), head=x.head)
+        assert scaled.logits is not None
+        lost = (np.isfinite(x.logits) & ~np.isfinite(scaled.logits)).any(axis=1) | np.isnan(shifts)
+        numbers_of("AdaSCALE", ["features"], x, np.where(lost, np.nan, 0.0))
+        return np.asarray(Energy().fit().score(scaled))
+
+
+def _refuse_bad_features(x: Outputs) -> None:
+    """Raise `InputError` naming the first row with NaN or infinity, if any."""
+    for _ in feature_chunks(x):
+        pass
 
 
 def _ratios(features: Array, percentile: Array) -> Array:

@@ -155,7 +155,8 @@ class Gram:
         UnknownName
             If there is no such layer.
         InputError
-            If a class has no training row, or labels are wanted and missing.
+            If a class has no training row, labels are wanted and missing, or a value is not
+            finite.
         """
         chosen = tuple(powers)
         if not chosen or any(p != int(p) or p < 1 for p in chosen):
@@ -167,7 +168,7 @@ class Gram:
             raise InputError("the model has no convolution and no rectifier: name layers=")
         low, high = _ranges(clf, train, named, chosen, classes == "labels")
         begun = cls(named, chosen, low, high, np.ones(len(low)), confidence)
-        expected = begun.deviations(clf, id_val).mean(axis=0) + 1e-7
+        expected = begun._deviations(clf, id_val, "held-out inputs: ").mean(axis=0) + 1e-7
         return cls(named, chosen, low, high, expected, confidence)
 
     def deviations(self, clf: WrappedClassifier, loader: Any) -> Array:
@@ -178,10 +179,14 @@ class Gram:
         InputError
             If layers are called otherwise than in the fit, or a value is not finite.
         """
+        return self._deviations(clf, loader)
+
+    def _deviations(self, clf: WrappedClassifier, loader: Any, whose: str = "") -> Array:
+        """The same, of inputs that messages call `whose`."""
         import torch
 
         parts = []
-        for logits, _, vectors in _passes(clf, loader, self.layers, self.powers):
+        for logits, _, vectors in _passes(clf, loader, self.layers, self.powers, whose):
             if len(vectors) != len(self.low):
                 raise InputError(
                     f"the layers were called {len(self.low)} times a batch in the fit, and "
@@ -201,7 +206,7 @@ class Gram:
         found = np.concatenate(parts)
         if not np.isfinite(found).all():
             row = int(np.argmin(np.isfinite(found).all(axis=1)))
-            raise InputError(f"row {row}: a Gram deviation is not finite")
+            raise InputError(f"{whose}row {row}: a Gram deviation is not finite; remove the row")
         return found
 
     def score(self, clf: WrappedClassifier, loader: Any) -> Array:
@@ -218,13 +223,13 @@ def _usual_layers(clf: WrappedClassifier) -> list[str]:
 
 
 def _passes(
-    clf: WrappedClassifier, loader: Any, layers: Sequence[str], powers: Sequence[int]
+    clf: WrappedClassifier, loader: Any, layers: Sequence[str], powers: Sequence[int], whose: str
 ) -> Iterator[tuple[Tensor, Any, list[Tensor]]]:
-    """Logits, labels and the Gram vectors of each call of a layer, batch by batch."""
+    """Logits, labels and the Gram vectors of each call of a layer, batch by batch; all finite."""
     network = clf.network
     modules: dict[str, nn.Module] = {n: find_module(network.inner, n, "layers") for n in layers}
     vectors: Callable[[Tensor], Tensor] = lambda maps: gram_vectors(maps, powers)  # noqa: E731
-    found = False
+    rows = 0
     with network.running() as run, Capture({}, modules, vectors) as capture:
         for batch in iterate(loader, _BATCH):
             inputs, labels = split_batch(batch, network.unpack)
@@ -234,10 +239,25 @@ def _passes(
             seen = capture.take_all()
             if unused := [name for name in layers if name not in seen]:
                 raise InputError(f"layer {unused[0]!r} takes no part in the forward pass")
-            found = True
-            yield logits, labels, [each for name in layers for each in seen[name]]
-    if not found:
+            found = [each for name in layers for each in seen[name]]
+            _refuse_overflow(found, rows, max(powers), whose)
+            rows += len(logits)
+            yield logits, labels, found
+    if not rows:
         raise InputError("the loader gave no batch; a record needs at least one row")
+
+
+def _refuse_overflow(vectors: Sequence[Tensor], first: int, power: int, whose: str) -> None:
+    """Refuse Gram values that are not finite, as every comparison with them would be idle."""
+    import torch
+
+    finite = torch.stack([v.isfinite().flatten(1).all(1).cpu() for v in vectors]).all(0)
+    if not bool(finite.all()):
+        row = first + int(finite.int().argmin())
+        raise InputError(
+            f"{whose}row {row}: a layer's output holds NaN, infinity, or values too large for the "
+            f"Gram matrix of power {power}; remove the row, or scale it down"
+        )
 
 
 def _ranges(
@@ -252,7 +272,7 @@ def _ranges(
 
     low: list[Tensor] = []
     high: list[Tensor] = []
-    for logits, labels, vectors in _passes(clf, train, layers, powers):
+    for logits, labels, vectors in _passes(clf, train, layers, powers, "training inputs: "):
         if by_label and labels is None:
             raise InputError("ranges of labels need labelled training inputs")
         rows = torch.from_numpy(label_array(labels)) if by_label else logits.argmax(1)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ood_toolkit.chunks import feature_chunks
+from ood_toolkit.detectors.base import numbers_of
 from ood_toolkit.errors import BadParameter, InputError
 from ood_toolkit.models.batches import iterate, split_batch
 from ood_toolkit.models.classifier import WrappedClassifier
@@ -59,13 +61,15 @@ def prototype_gradients(features: Array, prototypes: Array, outlier: Array) -> A
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
         away = features[rows].astype(np.float64) - origin
-        own = (away * away).sum(axis=1)
-        squared = own[:, None] - 2.0 * away @ centres.T + lengths
-        own = np.sqrt(own)
-        scores = np.column_stack([-np.sqrt(squared.clip(min=0.0)), -own])
-        share = np.exp(scores - scores.max(axis=1, keepdims=True))
-        outside = share[:, -1] / share.sum(axis=1)
-        gradients[rows] = away * (outside / np.where(own > 0, own, 1.0))[:, None]
+        # rows whose squares overflow become NaN
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = (away * away).sum(axis=1)
+            squared = own[:, None] - 2.0 * away @ centres.T + lengths
+            own = np.sqrt(own)
+            scores = np.column_stack([-np.sqrt(squared.clip(min=0.0)), -own])
+            share = np.exp(scores - scores.max(axis=1, keepdims=True))
+            outside = share[:, -1] / share.sum(axis=1)
+            gradients[rows] = away * (outside / np.where(own > 0, own, 1.0))[:, None]
     return gradients
 
 
@@ -135,7 +139,8 @@ class Grood:
         BadParameter
             If neither `layer` nor `outliers` is given, or both are; if `mix` is no share.
         InputError
-            If labels are missing, or a class has no row that is predicted right.
+            If labels are missing, a class has no row, none is predicted right, or features are
+            not finite or too large.
         """
         if (layer is None) == (outliers is None):
             raise BadParameter("Grood.fit needs layer= or outliers=, and not both")
@@ -159,15 +164,34 @@ class Grood:
         right = x.logits.argmax(axis=1) == x.labels
         if not right.any():
             raise InputError("no training row is predicted right")
-        gradients = prototype_gradients(x.features[right], prototypes, outlier)
+        gradients = _usable(x, right, prototypes, outlier)
         return cls(prototypes, outlier, NeighborIndex.build(gradients))
 
     def score(self, x: Outputs, /) -> Array:
-        """(N,) float64 scores of a record with features; larger = more in-distribution."""
+        """(N,) float64 scores of a record with features; larger = more in-distribution.
+
+        Raises
+        ------
+        InputError
+            If there are no features, or naming the first row of NaN, of infinity, or of values
+            so large that its score would be NaN.
+        """
         if x.features is None:
             raise InputError("GROOD needs features")
-        gradients = prototype_gradients(x.features, self.prototypes, self.outlier)
+        gradients = _usable(x, np.ones(len(x), bool), self.prototypes, self.outlier)
         return -self.index.kth_distance(gradients, 1)
+
+
+def _usable(x: Outputs, wanted: Array, prototypes: Array, outlier: Array) -> Array:
+    """`prototype_gradients` of the wanted rows, which must be finite and not too large."""
+    for _ in feature_chunks(x):
+        pass  # which refuses NaN and infinity
+    assert x.features is not None
+    gradients = prototype_gradients(x.features[wanted], prototypes, outlier)
+    found = np.zeros(len(x))
+    found[wanted] = gradients.sum(axis=1)
+    numbers_of("GROOD", ["features"], x, found)
+    return gradients
 
 
 def _mean(features: Array, rows: Array, number: int) -> Array:

@@ -27,6 +27,15 @@ def evaluate(files: Path, *arguments: object) -> Run:
     )  # fmt: skip
 
 
+def test_the_in_distribution_rows_have_the_name_that_they_are_given(
+    files: Path, tmp_path: Path
+) -> None:
+    run = evaluate(files, *FEW, "--id-name", "[digits]", "--json-out", tmp_path / "r.json")
+    assert run.status == 0, run.err
+    assert run.out.startswith("In-distribution: [digits], 120 rows")
+    assert json.loads((tmp_path / "r.json").read_text())["id"]["name"] == "[digits]"
+
+
 def test_the_document_has_the_promised_keys_and_types(files: Path) -> None:
     run = evaluate(files, "-m", "energy", "--bootstrap", "100", "--json")
     assert (run.status, run.err) == (0, "")

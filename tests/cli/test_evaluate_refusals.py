@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ood_toolkit as ood
 from tests.cli.running import Run, save, tool
 
 FEW = ("-m", "energy,msp", "--bootstrap", "0")
@@ -108,3 +109,25 @@ def test_a_set_that_lacks_what_a_method_needs_is_named(files: Path) -> None:
                "--bootstrap", "0")  # fmt: skip
     assert run.status == 3
     assert f"knn: needs features, which {files / 'logits.npz'} does not hold" in run.error
+
+
+def test_where_the_last_layer_alone_is_missing_the_option_is_named(
+    files: Path, tmp_path: Path
+) -> None:
+    x = ood.load(files / "test.npz")
+    bare = save(tmp_path / "bare.npz", features=x.features, labels=x.labels)
+    plain = save(tmp_path / "plain.npz", logits=x.logits)
+    hint = "; name the file of the last layer, --head FILE (head=)"
+    run = tool("evaluate", "--id", bare, "--ood", f"far={bare}", "-m", "msp")
+    assert run.status == 3
+    assert run.error == f"no method could run: msp: needs logits{hint}"
+    run = tool("evaluate", "--id", plain, "--ood", f"far={bare}", "-m", "msp")
+    assert run.error == f"no method could run: msp: needs logits, which {bare} does not hold{hint}"
+    fitted_on = ood.load(files / "train.npz")
+    train = save(tmp_path / "train.npz", features=fitted_on.features, labels=fitted_on.labels)
+    run = tool("evaluate", "--id", files / "test.npz", "--ood", f"far={bare}", "-m", "react",
+               "--train", train)  # fmt: skip
+    assert run.error == f"no method could run: react: needs head in the training outputs{hint}"
+    head = ("--head", files / "train.npz")
+    run = tool("evaluate", "--id", bare, "--ood", f"far={bare}", *FEW, *head)
+    assert run.status == 0, run.err

@@ -209,9 +209,9 @@ def test_shell_completion_knows_every_method() -> None:
     assert tuple(method.name for method in ood.methods()) == METHOD_NAMES
 
 
-def test_of_a_url_it_says_which_command_reads_one() -> None:
-    run = tool("info", "https://example.org/outputs.npz")
+def test_what_is_read_from_a_disk_alone_says_so_of_a_url() -> None:
+    run = tool("compare", "https://example.org/results.json")
     assert run.status == 3
     assert run.error.endswith(
-        "no such file; only `score` reads URLs: copy it to this machine first"
+        "no such file; of URLs only outputs files are read: copy it to this machine first"
     )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ood_toolkit as ood
@@ -170,16 +171,31 @@ def test_undefined_figures_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read"),
-        ([], "is no results file; write one with --json-out"),
-        ({"results": []}, "is no results file"),
+        (
+            "{",
+            r"is no JSON \(Expecting property name .*\); give the file that evaluate or benchmark",
+        ),
+        ("index,msp\n0,0.5\n", r"is no JSON \(Expecting value.*\); give the file that evaluate"),
+        ("[" * 100_000, r"is no JSON \(maximum recursion depth"),
+        ([], "is JSON with a list, and no results of an evaluation; give the file that evaluate"),
+        ("1.5", "is JSON with one number or truth value, and no results"),
+        ("{}", "is JSON with nothing in it, and no results"),
+        ({"results": []}, "is JSON with 'results', and no results of an evaluation"),
+        (dict.fromkeys("abcdef", 0), "is JSON with 'a', 'b', 'c', 'd', …, and no results"),
         (document(schema=2), "schema: is 2, this version reads 1"),
         ({"schema": 1, "results": []}, "'id' is missing"),
     ],
 )
 def test_files_that_hold_no_results(tmp_path: Path, content: Any, message: str) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as refused:
         read_results(put(tmp_path, "x.json", content))
+    assert "damaged" not in str(refused.value)
+
+
+def test_a_file_of_scores_is_said_to_be_an_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "scores.npz", index=np.arange(3), msp=np.zeros(3))
+    with pytest.raises(DataError, match=r"looks like a zip archive .*, and results are JSON; give"):
+        read_results(str(tmp_path / "scores.npz"))
 
 
 def test_methods_that_the_paired_tests_cannot_tell_apart(tmp_path: Path) -> None:

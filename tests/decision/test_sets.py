@@ -281,3 +281,15 @@ def test_wrong_requests_for_a_choice() -> None:
         tuned_sets(ConformalSets(score="raps"), x.rows(slice(1)))
     with pytest.raises(InputError, match="need logits and labels"):
         tuned_sets(ConformalSets(score="raps"), Outputs(logits=x.logits))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_classes_whose_probability_is_zero_are_ranked_by_their_logits(dtype: type) -> None:
+    """A masked class comes last, a likelier one first, whatever their index."""
+    z = np.array([[-np.inf, 0.0, -900.0, -800.0, 5.0]], dtype)
+    x = Outputs(logits=z)
+    for score, penalty in (("raps", 0.01), ("saps", 0.2)):
+        rule = ConformalSets(score=score, randomized=False, rank_free=1)  # type: ignore[arg-type]
+        found = rule.scores(x, 0)[0]
+        np.testing.assert_array_equal(np.argsort(found), [4, 1, 3, 2, 0])
+        assert np.diff(np.sort(found)[1:]).min() > 0.9 * penalty

@@ -191,12 +191,14 @@ def test_the_run_record_names_no_place() -> None:
     found = run_record(
         [Input("id", "", 9, "/home/someone/id.npz", "ab"), Input("ood", "x", 3, "data/x.npz")],
         ["ood-toolkit", "evaluate", "--id", "/home/someone/id.npz", "--ood", "far/x=/mnt/x.npz",
-         "--tune", "ood=rel/y.npz", "--title", "two words"],
+         "--tune", "ood=rel/y.npz", "--title", "two words", "--train", "file:///home/someone/t.npz",
+         "--id-val", "simplecache::s3://b/v.npz", "--member", "id=dir://m.npz::file:///home/m"],
         {"seed": 3},
     )  # fmt: skip
     assert found["command"] == (
         "ood-toolkit evaluate --id id.npz --ood far/x=x.npz --tune ood=rel/y.npz --title "
-        "'two words'"
+        "'two words' --train t.npz --id-val simplecache::s3://b/v.npz --member "
+        "id=dir://m.npz::m"
     )
     assert [i["file"] for i in found["inputs"]] == ["id.npz", "data/x.npz"]
     assert found["seed"] == 3

@@ -90,3 +90,27 @@ def test_refusals() -> None:
         AdaScale(np.zeros(1), 90.0, 80.0)
     with pytest.raises(BadParameter, match="variant must be"):
         AdaScale(np.zeros(1), variant="both")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("variant", ["features", "logits"])
+def test_rows_that_are_no_numbers_or_would_score_none_are_named(variant: Any) -> None:
+    clf = wrap(made(TorchvisionStyle).eval())
+    fitted = AdaScale.fit(clf, images(20), variant=variant)
+    x = clf.outputs(images(4))
+    assert x.features is not None
+    shifts = np.ones(4)
+    features = x.features.astype(np.float64)
+    features[2] = 1e308
+    logits = np.full((4, 8), 1e308)
+    huge = ood.Outputs(features=features, logits=logits, head=x.head)
+    with pytest.raises(InputError, match="values too large for AdaSCALE, whose score of it would"):
+        fitted.score_shifted(huge, shifts)
+    shifts[3] = np.nan  # of nudged inputs: no distribution has a place for it
+    with pytest.raises(InputError, match="features: row 3 holds values too large for AdaSCALE"):
+        fitted.score_shifted(x, shifts)
+    bad = images(20)
+    bad[5] = float("nan")
+    with pytest.raises(InputError, match="features: row 5 holds NaN or infinity"):
+        AdaScale.fit(clf, bad, variant=variant)
+    with pytest.raises(InputError, match="features: row 5 holds NaN or infinity"):
+        fitted.score(clf, bad)

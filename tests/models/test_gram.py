@@ -166,5 +166,25 @@ def test_refusals() -> None:
     gram = Gram.fit(clf, labelled, labelled, layers=["layer1"], powers=[1], classes="labels")
     bad = images(3)
     bad[1] = float("nan")
-    with pytest.raises(InputError, match="row 1: a Gram deviation is not finite"):
+    with pytest.raises(InputError, match="row 1: a layer's output holds NaN, infinity, or values"):
         gram.score(clf, bad)
+
+
+def test_values_that_leave_the_numbers_are_refused_where_they_stand() -> None:
+    """A range that is infinite or NaN would let every row pass."""
+    torch.manual_seed(0)
+    model = made(Recorded)
+    x = torch.randn(40, 1, 6, 6)
+    with torch.no_grad():
+        model.head.bias -= model(x).mean(0)  # so that both classes are predicted
+    clf = wrap(model)
+    huge = x.clone()
+    huge[13] *= 1e20  # finite, but its tenth power is not
+    batches = [huge[:10], huge[10:]]
+    words = "row 13: a layer's output holds NaN, infinity, or values too large for the Gram matrix"
+    with pytest.raises(InputError, match=f"training inputs: {words} of power 10"):
+        Gram.fit(clf, batches, x)
+    with pytest.raises(InputError, match=f"held-out inputs: {words}"):
+        Gram.fit(clf, x, batches)
+    with pytest.raises(InputError, match=f"^{words}"):
+        Gram.fit(clf, x, x).score(clf, batches)

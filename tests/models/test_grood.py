@@ -143,6 +143,23 @@ def test_refusals() -> None:
         )
 
 
+def test_rows_that_are_no_numbers_or_would_score_none_are_named() -> None:
+    clf = wrap(made(TorchvisionStyle))
+    train = [(images(40), torch.from_numpy(_predicted(clf)))]
+    grood = Grood.fit(clf, train, outliers=images())
+    features = np.ones((4, 32))
+    features[2, 0] = 1e200  # finite, and its square is not
+    with pytest.raises(InputError, match="features: row 2 holds values too large for GROOD, whose"):
+        grood.score(ood.Outputs(features=features))
+    features[1, 3] = np.nan
+    with pytest.raises(InputError, match="features: row 1 holds NaN or infinity"):
+        grood.score(ood.Outputs(features=features))
+    bad = images(40).clone()
+    bad[11] = float("nan")
+    with pytest.raises(InputError, match="features: row 11 holds NaN or infinity"):
+        Grood.fit(clf, [(bad, train[0][1])], outliers=images())
+
+
 def _predicted(clf: object) -> np.ndarray:
     """Labels that hold every class, most of them as predicted."""
     logits = clf.outputs(images(40)).logits  # type: ignore[attr-defined]
