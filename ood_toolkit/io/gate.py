@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ood_toolkit.errors import DataError, ToolkitError, ToolkitWarning
 from ood_toolkit.streamed import resident_bytes
@@ -49,9 +49,18 @@ class Limits:
     ----------
     max_bytes : int, optional
         Most bytes one array may take once read.  Given, it replaces the expansion rule.
+
+    Attributes
+    ----------
+    counted : dict
+        By file and array that was let in under the expansion rule: bytes that it claims, and
+        bytes of the file that hold it.  Many small arrays make a bomb as well as a large one.
     """
 
     max_bytes: int | None = None
+    counted: dict[tuple[str, str], tuple[int, int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
 
 def one_line(reason: object, longest: int = 200) -> str:
@@ -212,6 +221,9 @@ def check_expansion(
 ) -> None:
     """Refuse an array that is far larger than the bytes it is made from.
 
+    The arrays that were let in before under the same limits count with it: together, too, they
+    must not be far larger than the files that they are from.
+
     Parameters
     ----------
     shape : tuple of int
@@ -230,3 +242,25 @@ def check_expansion(
             f"{size_text(stored)} in the file claim to be {size_text(declared)} of shape "
             f"{shape}; if you trust it, allow that with --max-bytes (max_bytes=) {declared}",
         )
+    limits.counted[path, key] = declared, stored
+    claims = sum(claimed for claimed, _ in limits.counted.values())
+    if claims > MAP_FROM and claims > EXPANSION * (held := _held(limits)):
+        largest = max(claimed for claimed, _ in limits.counted.values())
+        raise DataError(
+            path,
+            key,
+            f"this and {len(limits.counted) - 1} arrays before it claim to be "
+            f"{size_text(claims)} of {size_text(held)}; if you trust them, allow that with "
+            f"--max-bytes (max_bytes=) {largest}",
+        )
+
+
+def _held(limits: Limits) -> int:
+    """Bytes that hold all arrays that were counted: no more of a file than it has."""
+    held: dict[str, int] = {}
+    for (path, _), (_, stored) in limits.counted.items():
+        held[path] = held.get(path, 0) + stored
+    return sum(
+        min(count, os.path.getsize(path)) if os.path.isfile(path) else count
+        for path, count in held.items()
+    )
