@@ -7,13 +7,17 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from ood_toolkit.errors import DataError
+from ood_toolkit.io.file_rows import arrays_in_files
 from ood_toolkit.io.formats import FORMATS, suffix_format
 from ood_toolkit.io.gate import size_text
 from ood_toolkit.io.object_store import file_system, renamed, saying_which
@@ -85,8 +89,20 @@ def _token(info: Mapping[str, Any]) -> str:
     return next((str(info[name]) for name in _TOKENS if info.get(name) is not None), "")
 
 
+@dataclass(eq=False)
+class _Copy:
+    """A file of this machine, how many need it, and whether all of it is here."""
+
+    place: str
+    users: int = 0
+    whole: bool = False
+    fetching: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Copies:
-    """Objects as files of this machine: the last few, in a folder that ends with the process.
+    """Objects as files of this machine, in a folder that ends with the process.
+
+    The last few are kept, and all that rows are still read from, whatever thread reads them.
 
     Parameters
     ----------
@@ -96,12 +112,28 @@ class Copies:
 
     def __init__(self, around: str | None = None) -> None:
         self._folder = tempfile.mkdtemp(prefix="ood_toolkit-", dir=around)
-        self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
         self._count = 0
+        self._lock = threading.RLock()  # a record may end while its thread holds it
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
 
     def local(self, url: str, stamp: Mapping[str, Any] | None, max_bytes: int | None) -> str:
+        """The path of an object's copy, as of `held`; it may be gone once others are asked for."""
+        with self.held(url, stamp, max_bytes) as (path, _):
+            return path
+
+    @contextmanager
+    def held(
+        self, url: str, stamp: Mapping[str, Any] | None, max_bytes: int | None
+    ) -> Iterator[tuple[str, Callable[[object], None]]]:
         """The path of an object's copy, which is fetched where it is not here yet.
+
+        Yields
+        ------
+        path : str
+            There until the block is left.
+        keep : callable
+            Given an object, keeps the copy for as long as that lives.
 
         Raises
         ------
@@ -114,17 +146,42 @@ class Copies:
         if stamp is not None and dict(stamp) != now:
             raise DataError(url, "", "is another object here than where the job was started")
         at = (url, str(now["key"]))
-        if at not in self._kept:
-            self._admit(url, now["bytes"], max_bytes)
-            while len(self._kept) >= _KEPT:
-                _, old = self._kept.popitem(last=False)
-                shutil.rmtree(old, ignore_errors=True)
-            self._count += 1
-            place = os.path.join(self._folder, str(self._count))
-            self._fetch(url, found, place)
-            self._kept[at] = place
-        self._kept.move_to_end(at)
-        return os.path.join(self._kept[at], _name(url))
+        with self._lock:
+            if at not in self._kept:
+                self._admit(url, now["bytes"], max_bytes)
+                self._count += 1
+                self._kept[at] = _Copy(os.path.join(self._folder, str(self._count)))
+            copy = self._kept[at]
+            copy.users += 1
+            self._kept.move_to_end(at)
+            self._drop()
+
+        def keep(holder: object) -> None:
+            with self._lock:
+                copy.users += 1
+            weakref.finalize(holder, self._let_go, copy)
+
+        try:
+            with copy.fetching:
+                if not copy.whole:
+                    self._fetch(url, found, copy.place)
+                    copy.whole = True
+            yield os.path.join(copy.place, _name(url)), keep
+        finally:
+            self._let_go(copy)
+
+    def _let_go(self, copy: _Copy) -> None:
+        with self._lock:
+            copy.users -= 1
+            self._drop()
+
+    def _drop(self) -> None:
+        """Remove what is neither needed nor among the last few, and what never came whole."""
+        last = list(self._kept)[-_KEPT:]
+        for at, copy in list(self._kept.items()):
+            if copy.users == 0 and not (copy.whole and at in last):
+                self._kept.pop(at, None)
+                shutil.rmtree(copy.place, ignore_errors=True)
 
     def _admit(self, url: str, size: int, max_bytes: int | None) -> None:
         if max_bytes is not None and size > max_bytes:
@@ -161,6 +218,7 @@ def _name(url: str) -> str:
 
 
 _copies: list[Copies] = []
+_making = threading.Lock()
 
 
 def load_url(
@@ -190,13 +248,16 @@ def load_url(
     DataError
         As `load` does, and if the object cannot be fetched.
     """
-    if not _copies:
-        _copies.append(Copies(around))
-    path = _copies[0].local(url, stamp, reading.max_bytes)
-    try:
-        record = reading.load(path, labels=labels, otherwise=otherwise)
-    except DataError as reason:
-        if not reason.path.startswith(path):
-            raise
-        raise DataError(url + reason.path[len(path) :], reason.key, reason.reason) from reason
+    with _making:
+        if not _copies:
+            _copies.append(Copies(around))
+    with _copies[0].held(url, stamp, reading.max_bytes) as (path, keep):
+        try:
+            record = reading.load(path, labels=labels, otherwise=otherwise)
+        except DataError as reason:
+            if not reason.path.startswith(path):
+                raise
+            raise DataError(url + reason.path[len(path) :], reason.key, reason.reason) from reason
+        for array in arrays_in_files(record):
+            keep(array)
     return replace(record, source=url)
