@@ -401,3 +401,15 @@ def test_queries_that_are_none(tmp_path: Path, content: str, message: str) -> No
     with pytest.raises(ToolkitError, match=message) as caught:
         read_clinc(str(path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [("u2", "png"), ("i4", "tif"), ("f4", "tif")])
+def test_pixels_of_more_than_a_byte_are_refused(tmp_path: Path, dtype: str, suffix: str) -> None:
+    """Converted, they would nearly all be white."""
+    from PIL import Image
+
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.full((3, 3), 4000, dtype)).save(tmp_path / "a" / f"x.{suffix}")
+    rows = open_images(f"imagefolder:{tmp_path}")
+    with pytest.raises(DataError, match=r"x\.\w+: has pixels of more than 8 bits"):
+        rows.read(0, 1)
