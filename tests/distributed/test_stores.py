@@ -22,7 +22,7 @@ import pytest
 
 from ood_toolkit import scoring
 from ood_toolkit.errors import BadParameter, DataError, MissingDependency, ToolkitWarning
-from ood_toolkit.io import load_scores, object_lock
+from ood_toolkit.io import load_scores, object_files, object_lock
 from ood_toolkit.io.destination import Destination
 from ood_toolkit.io.object_files import Copies, load_url, url_files, url_stamp
 from ood_toolkit.io.object_lock import object_lock as locked
@@ -545,3 +545,13 @@ def test_threads_that_ask_for_many_objects_get_each(memory: Any, tmp_path: Path)
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(look, [n % 8 for n in range(120)]))
     assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+
+
+def test_a_store_that_tells_no_objects_apart_is_asked_anew(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_files, "_TOKENS", ())
+    copies, url = Copies(str(tmp_path)), "memory://bucket/x.bin"
+    for content in (b"1234", b"5678"):
+        memory.pipe_file("/bucket/x.bin", content)
+        assert Path(copies.local(url, None, None)).read_bytes() == content
