@@ -41,6 +41,37 @@ EXPANSION = 200
 _LEAST_ROOM = 256 << 20
 
 
+class Tally:
+    """What arrays that were let in claim, and the bytes that hold them: many make a bomb too.
+
+    Attributes
+    ----------
+    arrays : dict
+        By file and array: bytes that it claims, and bytes of the file that hold it.
+    claims, held, largest : int
+        Sums of both, no more of a file than it has; the largest claim.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[str, str], tuple[int, int]] = {}
+        self.claims = self.held = self.largest = 0
+        self._of_file: dict[str, int] = {}
+        self._size: dict[str, float] = {}
+
+    def count(self, path: str, key: str, claims: int, stored: int) -> None:
+        """Let an array in; one that is let in again counts once."""
+        before = self.arrays.get((path, key), (0, 0))
+        self.arrays[path, key] = claims, stored
+        self.claims += claims - before[0]
+        self.largest = max(self.largest, claims)
+        if path not in self._size:
+            self._of_file[path] = 0
+            self._size[path] = os.path.getsize(path) if os.path.isfile(path) else math.inf
+        held, size = self._of_file[path], self._size[path]
+        self._of_file[path] = held + stored - before[1]
+        self.held += int(min(self._of_file[path], size)) - int(min(held, size))
+
+
 @dataclass(frozen=True)
 class Limits:
     """What the user allows a file to cost.
@@ -52,15 +83,12 @@ class Limits:
 
     Attributes
     ----------
-    counted : dict
-        By file and array that was let in under the expansion rule: bytes that it claims, and
-        bytes of the file that hold it.  Many small arrays make a bomb as well as a large one.
+    counted : Tally
+        Arrays that were let in under the expansion rule.
     """
 
     max_bytes: int | None = None
-    counted: dict[tuple[str, str], tuple[int, int]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    counted: Tally = field(default_factory=Tally, init=False, repr=False, compare=False)
 
 
 def one_line(reason: object, longest: int = 200) -> str:
@@ -242,25 +270,13 @@ def check_expansion(
             f"{size_text(stored)} in the file claim to be {size_text(declared)} of shape "
             f"{shape}; if you trust it, allow that with --max-bytes (max_bytes=) {declared}",
         )
-    limits.counted[path, key] = declared, stored
-    claims = sum(claimed for claimed, _ in limits.counted.values())
-    if claims > MAP_FROM and claims > EXPANSION * (held := _held(limits)):
-        largest = max(claimed for claimed, _ in limits.counted.values())
+    found = limits.counted
+    found.count(path, key, declared, stored)
+    if found.claims > MAP_FROM and found.claims > EXPANSION * found.held:
         raise DataError(
             path,
             key,
-            f"this and {len(limits.counted) - 1} arrays before it claim to be "
-            f"{size_text(claims)} of {size_text(held)}; if you trust them, allow that with "
-            f"--max-bytes (max_bytes=) {largest}",
+            f"this and {len(found.arrays) - 1} arrays before it claim to be "
+            f"{size_text(found.claims)} of {size_text(found.held)}; if you trust them, allow "
+            f"that with --max-bytes (max_bytes=) {found.largest}",
         )
-
-
-def _held(limits: Limits) -> int:
-    """Bytes that hold all arrays that were counted: no more of a file than it has."""
-    held: dict[str, int] = {}
-    for (path, _), (_, stored) in limits.counted.items():
-        held[path] = held.get(path, 0) + stored
-    return sum(
-        min(count, os.path.getsize(path)) if os.path.isfile(path) else count
-        for path, count in held.items()
-    )
