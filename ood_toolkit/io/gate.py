@@ -66,7 +66,8 @@ class Tally:
         self.largest = max(self.largest, claims)
         if path not in self._size:
             self._of_file[path] = 0
-            self._size[path] = os.path.getsize(path) if os.path.isfile(path) else math.inf
+            status = os.stat(path)
+            self._size[path] = status.st_size if stat.S_ISREG(status.st_mode) else math.inf
         held, size = self._of_file[path], self._size[path]
         self._of_file[path] = held + stored - before[1]
         self.held += int(min(self._of_file[path], size)) - int(min(held, size))
