@@ -498,3 +498,23 @@ def test_classes_that_are_no_whole_numbers(tmp_path: Path) -> None:
     label = bytes([0, 0, 13, 1, 0, 0, 0, 1]) + struct.pack(">f", 1.5)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(label)
     refused(f"idx:{tmp_path}", "has labels of type float32, not class numbers")
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_saved_data_set_is_mapped_and_not_unpacked(coded: bool, tmp_path: Path) -> None:
+    """A few kB that are compressed may claim any size."""
+    import pyarrow as pa
+
+    column = pa.array([picture()["bytes"]] * 3)
+    table = pa.table({"image": column.dictionary_encode() if coded else column, "label": [1, 0, 1]})
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": "x.arrow"}]}))
+    for compression in (None, "zstd"):
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with (
+            pa.OSFile(str(tmp_path / "x.arrow"), "wb") as out,
+            pa.ipc.new_stream(out, table.schema, options=options) as w,
+        ):
+            w.write_table(table, max_chunksize=2)
+        if compression is None:
+            assert [len(part) for part in all_rows(f"hf:{tmp_path}") if part is not None] == [3, 3]
+    refused(f"hf:{tmp_path}", "x.arrow: is compressed, as save_to_disk never does")
