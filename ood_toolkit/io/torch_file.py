@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import pickletools
 import sys
 import warnings
 import zipfile
@@ -89,6 +88,8 @@ def _check_members(path: str, members: list[zipfile.ZipInfo]) -> None:
 
 def _check_index(path: str, archive: zipfile.ZipFile) -> None:
     """Refuse what the restricted unpickler would make of any size: memory, from a number."""
+    import pickletools  # large, and of no use for other formats
+
     for member in archive.infolist():
         if member.filename.rsplit("/", 1)[-1] != "data.pkl":
             continue
