@@ -80,9 +80,15 @@ def _write_all(document: Mapping[str, Any], folder: str) -> None:
     from ood_toolkit.report import figures
 
     os.makedirs(folder, exist_ok=True)
+    taken: set[str] = set()
     for name, figure in figures.all_figures(document).items():
-        # names of sets are the user's: one that is no file name must not leave the folder
-        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        # names of sets are the user's: one that is no file name must not leave the folder,
+        # and two that differ in what a file name cannot hold are two files
+        plain = once = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        number = 2
+        while plain.lower() in taken:
+            plain, number = f"{once}-{number}", number + 1
+        taken.add(plain.lower())
         for kind in DRAWN:
             with atomic_write(os.path.join(folder, f"{plain}.{kind}")) as file:
                 file.write(figures.to_bytes(figure, kind))

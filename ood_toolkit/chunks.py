@@ -10,6 +10,7 @@ import numpy as np
 
 from ood_toolkit.errors import InputError, ToolkitWarning
 from ood_toolkit.kernels.blas import one_blas_thread
+from ood_toolkit.kernels.directions import unit_rows
 from ood_toolkit.kernels.moments import centre_rows
 from ood_toolkit.kernels.pool import share_out
 from ood_toolkit.kernels.products import CHUNK, chunk_of_logits, row_chunks
@@ -276,13 +277,12 @@ def checked_features(x: Outputs, part: slice, unit_length: bool, dtype: Any) -> 
     if not finite.all():
         refuse_bad_features(x, part.start + int(np.argmin(finite.all(axis=1))))
     if unit_length:
-        length = np.linalg.norm(chunk, axis=1, keepdims=True)
-        if not length.all():
-            row = numbered(x, part.start + int(np.argmin(length[:, 0])))
+        zero, chunk = unit_rows(chunk)
+        if zero >= 0:
+            row = numbered(x, part.start + zero)
             raise InputError(
                 located(x, f"features: row {row} is all zero and has no direction; remove it")
             )
-        chunk = chunk / length
     return chunk
 
 

@@ -169,10 +169,11 @@ class ScoreJob:
 
     def _record(self, number: int) -> Outputs:
         """An opened input; the last one stays open."""
-        if self._opened is None or self._opened[0] != number:
-            self._opened = None
-            self._opened = (number, self.inputs[number].open())
-        return self._opened[1]
+        opened = self._opened  # another thread of a worker may open another input meanwhile
+        if opened is None or opened[0] != number:
+            self._opened = opened = None
+            self._opened = opened = (number, self.inputs[number].open())
+        return opened[1]
 
     def _arranged(self, source: Input, found: dict[str, Array], part: Part) -> dict[str, Array]:
         """Columns in one order; what only some inputs have is unknown, -1, in the others."""

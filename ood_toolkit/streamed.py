@@ -147,7 +147,7 @@ class StreamedArray(ABC):
 
     def _gathered(self, index: Array) -> Array:
         """Some rows in any order: one pass, a block at a time."""
-        rows = np.flatnonzero(index) if index.dtype == bool else index % max(1, self.shape[0])
+        rows = self._row_numbers(index)
         row = self.nbytes // max(1, self.shape[0])
         self.admit(row * len(rows))
         result = np.empty((len(rows), *self.shape[1:]), self.dtype)
@@ -158,6 +158,17 @@ class StreamedArray(ABC):
             if low < high:
                 result[order[low:high]] = self.fetch(start, stop)[ordered[low:high] - start]
         return result
+
+    def _row_numbers(self, index: Array) -> Array:
+        """Which rows an index means; refused as numpy refuses it of an array in memory."""
+        count = self.shape[0]
+        if index.dtype == bool:
+            if index.shape != (count,):
+                raise IndexError(f"{self.what}: a mask of shape {index.shape} for {count} rows")
+            return np.flatnonzero(index)
+        if outside := index[(index < -count) | (index >= count)].tolist():
+            raise IndexError(f"{self.what}: row {outside[0]} is not among {count}")
+        return np.where(index < 0, index + count, index)
 
     def every(self, step: int, start: int = 0, stop: int | None = None) -> Array:
         """Each `step`-th row.

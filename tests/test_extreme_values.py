@@ -337,3 +337,14 @@ def test_a_spline_is_fitted_on_the_predictions_of_the_logits() -> None:
     right = ood.Outputs(logits=z, labels=z.argmax(axis=1))
     fitted_spline = ood.SplineCalibration().fit(right)
     assert fitted_spline.values.min() > 0.9
+
+
+@pytest.mark.parametrize("name", ["knn", "ssd", "mahalanobis_pp"])
+@pytest.mark.parametrize("power", [-900, -600, 600, 900])
+def test_directions_do_not_depend_on_the_size_of_features(
+    name: str, power: int, train: ood.Outputs, x: ood.Outputs
+) -> None:
+    """Squares of such features vanish or overflow; their directions are those of the others."""
+    expected = fitted(name, train).score(x)
+    scorer = fitted(name, scaled(train, 2.0**power))
+    assert np.array_equal(scorer.score(scaled(x, 2.0**power)), expected)

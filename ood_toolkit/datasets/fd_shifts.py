@@ -144,6 +144,8 @@ def write_fd_shifts(folder: str | Path, sets: Sequence[Outputs]) -> list[str]:
     ------
     InputError
         If there is no set, a set has no logits, or the sets differ in their classes.
+    DataError
+        If the folder holds features or a last layer of other outputs, and these have none.
 
     Examples
     --------
@@ -178,6 +180,10 @@ def write_fd_shifts(folder: str | Path, sets: Sequence[Outputs]) -> list[str]:
         files[FEATURES] = {KEY: np.concatenate(features)}
     if all(x.head is not None for x in sets) and (head := sets[0].head) is not None:
         files[LAST_LAYER] = {"w": np.asarray(head.weight), "b": np.asarray(head.bias)}
+    for name in (FEATURES, LAST_LAYER):
+        if name not in files and os.path.exists(path := os.path.join(folder, name)):
+            # read with the new logits, its rows would be taken for theirs
+            raise DataError(path, "", "is of other outputs, and these have none; remove it")
     written = []
     for name, arrays in files.items():
         path = os.path.join(folder, name)

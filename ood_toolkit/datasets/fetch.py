@@ -170,7 +170,11 @@ class _Resuming:
         headers["Accept-Encoding"] = "identity"
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             if done and answer.status_code == _NO_RANGE:
-                return  # all of it is there
+                whole = _whole_size(answer.headers, True)
+                if whole in (None, done):
+                    return  # all of it is there
+                os.remove(self.part)  # of another file, which was longer
+                raise InputError(self._by_hand(url, f"{done} bytes were there of {whole}"))
             answer.raise_for_status()
             resumed = answer.status_code == _PARTIAL and _starts_at(answer.headers, done)
             done = done if resumed else 0

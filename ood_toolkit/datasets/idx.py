@@ -112,6 +112,8 @@ def idx_images(path: str, split: str) -> ImageRows:
         prefix = "train" if split == "train" else "t10k"
         images = read_idx(_file(path, f"{prefix}-images-idx3-ubyte"))
         labels = read_idx(_file(path, f"{prefix}-labels-idx1-ubyte"))
+        if labels.dtype.kind not in "iu":
+            raise DataError(path, "", f"has labels of type {labels.dtype}, not class numbers")
         if labels.shape != images.shape[:1]:
             raise DataError(path, "", f"{len(images)} images, but labels of shape {labels.shape}")
     if images.ndim not in (3, 4) or images.dtype != np.uint8:

@@ -15,6 +15,9 @@ from ood_toolkit.outputs import Array
 
 __all__ = ["ImageRows", "Read", "as_labels", "decoded", "existing", "numbered"]
 
+_NO_BYTES = ("I", "F")
+"""Pillow's modes of 32-bit pixels."""
+
 Read = Callable[[int, int], tuple["Array | Sequence[Array]", "Array | None"]]
 """First row and the one after the last -> inputs, and labels where there are any."""
 
@@ -73,7 +76,8 @@ def decoded(content: bytes, name: str) -> Array:
     Raises
     ------
     DataError
-        If it is no image that Pillow reads, or one of more pixels than Pillow trusts.
+        If it is no image that Pillow reads, one of more pixels than Pillow trusts, or one whose
+        pixels are no bytes.
     MissingDependency
         If Pillow is not installed.
     """
@@ -83,8 +87,14 @@ def decoded(content: bytes, name: str) -> Array:
         raise MissingDependency("Pillow", "datasets", "decoding images") from reason
     try:
         with Image.open(io.BytesIO(content)) as picture:
+            if picture.mode in _NO_BYTES or picture.mode.startswith("I;"):
+                # converted, all beyond 255 would be white
+                kind = f"mode {picture.mode}"
+                raise DataError(name, "", f"has pixels of more than 8 bits ({kind}); save it as 8")
             grey = picture.mode in ("L", "1")
             array: Array = np.asarray(picture.convert("L" if grey else "RGB"))
+    except DataError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as reason:
         raise DataError(name, "", f"is not a readable image ({reason})") from None
     return array

@@ -48,6 +48,8 @@ def svhn(path: str, split: str) -> ImageRows:
         raise DataError(path, "X", f"is {pixels.dtype} {pixels.shape}, expected bytes (H, W, 3, N)")
     if labels.size != pixels.shape[3] or labels.dtype.kind not in "iuf":
         raise DataError(path, "y", f"has {labels.size} labels for {pixels.shape[3]} images")
+    if not np.array_equal(labels, np.rint(labels)):
+        raise DataError(path, "y", "holds numbers that are no classes")
     classes = labels.reshape(-1).astype(np.int64) % 10
     images = pixels.transpose(3, 0, 1, 2)
 

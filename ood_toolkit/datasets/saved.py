@@ -23,12 +23,22 @@ def sets_by_prefix(folder: str) -> dict[str, str]:
     """Set -> group of the files `near_NAME`, `far_NAME`, `csid_NAME` ... in a folder.
 
     `ood_NAME` counts as far; in the order of their names.
+
+    Raises
+    ------
+    DataError
+        If two files are of one set.
     """
-    groups = {}
+    groups: dict[str, str] = {}
+    files: dict[str, str] = {}
     for stem in sorted(_stems(folder)):
         for prefix, group in _PREFIXES.items():
             if stem.startswith(prefix) and stem != prefix and stem != "ood_val":
-                groups[stem.removeprefix(prefix)] = group
+                name = stem.removeprefix(prefix)
+                if name in groups:
+                    raise DataError(folder, name, f"both {files[name]} and {stem} are there; "
+                                                  "rename one")  # fmt: skip
+                groups[name], files[name] = group, stem
     return groups
 
 

@@ -116,6 +116,9 @@ def load_shipped(name: str, root: str | Path | None = None) -> Benchmark:
     entries = [Entry.of(record) for record in facts.records("files")]
     head = _load_head(folder, _only(facts, entries, "head"))
     strange = [entry for entry in entries if entry.role == "ood"]
+    if len({entry.name for entry in strange}) < len(strange):
+        where = f"{facts.where}.files"
+        raise DataError(facts.path, where, "two sets have one name; the manifest is damaged")
     validation = [entry for entry in entries if entry.role == "id_val"]
     return Benchmark(
         name=name,

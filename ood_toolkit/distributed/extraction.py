@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import threading
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
@@ -147,6 +148,9 @@ def _facts(client: Any, key: str, wanted: Extractor) -> tuple[int, dict[str, Any
     return found
 
 
+_building = threading.Lock()
+
+
 @lru_cache(maxsize=1)
 def _place(key: str) -> list[OpenExtractor]:
     """Where a worker keeps the model of one job."""
@@ -154,10 +158,11 @@ def _place(key: str) -> list[OpenExtractor]:
 
 
 def _opened(key: str, wanted: Extractor) -> OpenExtractor:
-    place = _place(key)
-    if not place:
-        place.append(wanted.open(thread_count()))
-    return place[0]
+    with _building:  # a worker of several threads builds one model, not one for each
+        place = _place(key)
+        if not place:
+            place.append(wanted.open(thread_count()))
+        return place[0]
 
 
 def look(key: str, wanted: Extractor) -> tuple[int, dict[str, Any]]:

@@ -60,6 +60,8 @@ def _check_members(path: str, size: int, members: list[zipfile.ZipInfo]) -> None
             raise DataError(path, member.filename, "is encrypted; decrypt the archive first")
         if member.header_offset + member.compress_size > size:
             raise DataError(path, member.filename, "claims more bytes than the file has")
+    if sum(member.compress_size for member in members) > size:
+        raise DataError(path, "", "members of the archive lie in the same bytes: it is damaged")
 
 
 def data_offset(path: str, member: zipfile.ZipInfo) -> int:

@@ -46,7 +46,7 @@ def group_columns(path: str, names: Sequence[str], numeric: Sequence[bool]) -> l
     Raises
     ------
     DataError
-        If a name comes twice or a numbered column is missing.
+        If a name comes twice, two names mean one column, or a numbered column is missing.
 
     Examples
     --------
@@ -67,7 +67,15 @@ ColumnGroup(key='logits', columns=(2, 1), matrix=True)]
         match = _NUMBERED.fullmatch(name)
         base = (match["base"] or "") if match else ""
         if match and numeric[column]:
-            numbered.setdefault(_SINGULAR.get(base, base), {})[int(match["index"])] = column
+            found, index = numbered.setdefault(_SINGULAR.get(base, base), {}), int(match["index"])
+            if index in found:
+                raise DataError(
+                    path,
+                    name,
+                    f"this column and {names[found[index]]!r} both mean number {index} of "
+                    f"{_SINGULAR.get(base, base) or 'the unnamed array'}; rename or drop one",
+                )
+            found[index] = column
         else:
             single.append(ColumnGroup(name, (column,), False))
     groups = single + [

@@ -15,11 +15,12 @@ from ood_toolkit.io.flat import FlatArray
 from ood_toolkit.io.gate import MAP_FROM, refusing, size_text
 from ood_toolkit.io.labels import LabelRange, label_conversion
 from ood_toolkit.io.stored import StoredArray
-from ood_toolkit.outputs import Array
-from ood_toolkit.streamed import Memory, StreamedArray
+from ood_toolkit.outputs import Array, Outputs
+from ood_toolkit.streamed import Memory, StreamedArray, as_streamed
 
 __all__ = [
     "FileRows",
+    "arrays_in_files",
     "fitting",
     "streamed_floats",
     "streamed_from",
@@ -128,6 +129,15 @@ class _Blocks:
                 if len(self._kept) > _BLOCKS:
                     self._kept.popitem(last=False)
             return found
+
+
+def arrays_in_files(record: Outputs) -> list[StoredArray]:
+    """What the rows of a record, and of any part of it, are still to be read from."""
+    each = ("logits", "features", "members", "token_logits", "labels")
+    arrays = [*(getattr(record, name) for name in each), *record.layers.values()]
+    streamed = [rows for array in arrays if (rows := as_streamed(array)) is not None]
+    single = [one for r in streamed for one in (r.layers if isinstance(r, StackedRows) else [r])]
+    return [rows.stored for rows in single if isinstance(rows, FileRows)]
 
 
 def streamed_from(memory: Memory) -> int:

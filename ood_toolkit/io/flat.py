@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ood_toolkit.errors import DataError
-from ood_toolkit.io.gate import MAP_FROM, check_allocation, refusing
+from ood_toolkit.io.gate import MAP_FROM, check_allocation, check_expansion, refusing
 from ood_toolkit.io.stored import StoredArray, native
 from ood_toolkit.io.strided import Layout, c_strides
 from ood_toolkit.outputs import Array
@@ -56,6 +56,11 @@ class FlatArray(StoredArray):
     def row_by_row(self) -> bool:
         """Whether rows lie one after the other, so that some of them are one run of bytes."""
         return self.strides is None or self.layout.row_by_row
+
+    def admit(self) -> None:
+        """Count it: several arrays may lie in the same bytes, or in a file with a bomb."""
+        super().admit()
+        check_expansion(self.path, self.key, self.shape, self.nbytes, self.nbytes, self.limits)
 
     def layers(self) -> list[StoredArray]:
         """The entries of the first axis, each an array of its own."""
@@ -159,9 +164,10 @@ class FlatArray(StoredArray):
 
     def _verify(self) -> None:
         """Hold the stated checksum against the bytes, once."""
-        if self.checksum is None:
+        checksum = self.checksum  # another thread may find it right in between
+        if checksum is None:
             return
-        offset, left, stated = self.checksum
+        offset, left, stated = checksum
         found = 0
         with open(self.path, "rb", buffering=0) as file:
             file.seek(offset)

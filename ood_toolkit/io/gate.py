@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ood_toolkit.errors import DataError, ToolkitError, ToolkitWarning
 from ood_toolkit.streamed import resident_bytes
@@ -41,6 +41,38 @@ EXPANSION = 200
 _LEAST_ROOM = 256 << 20
 
 
+class Tally:
+    """What arrays that were let in claim, and the bytes that hold them: many make a bomb too.
+
+    Attributes
+    ----------
+    arrays : dict
+        By file and array: bytes that it claims, and bytes of the file that hold it.
+    claims, held, largest : int
+        Sums of both, no more of a file than it has; the largest claim.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[str, str], tuple[int, int]] = {}
+        self.claims = self.held = self.largest = 0
+        self._of_file: dict[str, int] = {}
+        self._size: dict[str, float] = {}
+
+    def count(self, path: str, key: str, claims: int, stored: int) -> None:
+        """Let an array in; one that is let in again counts once."""
+        before = self.arrays.get((path, key), (0, 0))
+        self.arrays[path, key] = claims, stored
+        self.claims += claims - before[0]
+        self.largest = max(self.largest, claims)
+        if path not in self._size:
+            self._of_file[path] = 0
+            status = os.stat(path)
+            self._size[path] = status.st_size if stat.S_ISREG(status.st_mode) else math.inf
+        held, size = self._of_file[path], self._size[path]
+        self._of_file[path] = held + stored - before[1]
+        self.held += int(min(self._of_file[path], size)) - int(min(held, size))
+
+
 @dataclass(frozen=True)
 class Limits:
     """What the user allows a file to cost.
@@ -49,9 +81,15 @@ class Limits:
     ----------
     max_bytes : int, optional
         Most bytes one array may take once read.  Given, it replaces the expansion rule.
+
+    Attributes
+    ----------
+    counted : Tally
+        Arrays that were let in under the expansion rule.
     """
 
     max_bytes: int | None = None
+    counted: Tally = field(default_factory=Tally, init=False, repr=False, compare=False)
 
 
 def one_line(reason: object, longest: int = 200) -> str:
@@ -212,6 +250,9 @@ def check_expansion(
 ) -> None:
     """Refuse an array that is far larger than the bytes it is made from.
 
+    The arrays that were let in before under the same limits count with it: together, too, they
+    must not be far larger than the files that they are from.
+
     Parameters
     ----------
     shape : tuple of int
@@ -229,4 +270,14 @@ def check_expansion(
             key,
             f"{size_text(stored)} in the file claim to be {size_text(declared)} of shape "
             f"{shape}; if you trust it, allow that with --max-bytes (max_bytes=) {declared}",
+        )
+    found = limits.counted
+    found.count(path, key, declared, stored)
+    if found.claims > MAP_FROM and found.claims > EXPANSION * found.held:
+        raise DataError(
+            path,
+            key,
+            f"this and {len(found.arrays) - 1} arrays before it claim to be "
+            f"{size_text(found.claims)} of {size_text(found.held)}; if you trust them, allow "
+            f"that with --max-bytes (max_bytes=) {found.largest}",
         )

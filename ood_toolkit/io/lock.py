@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -12,6 +13,9 @@ from ood_toolkit.errors import DataError
 from ood_toolkit.io.atomic import saying_why
 
 __all__ = ["exclusive_lock"]
+
+_HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+"""What systems answer where another process has the lock."""
 
 
 @contextmanager
@@ -51,7 +55,13 @@ def _taken(path: str, name: str) -> int:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             except FileNotFoundError:
                 continue  # whoever had it removed the folder in between
-        if not _lock(descriptor):
+        try:
+            with saying_why(name):
+                free = _lock(descriptor)
+        except DataError:
+            os.close(descriptor)
+            raise
+        if not free:
             holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
             os.close(descriptor)
             raise DataError(
@@ -75,7 +85,7 @@ def _still_there(descriptor: int, path: str) -> bool:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether the lock could be had at once."""
+    """Whether the lock could be had at once; an error where the file system has no locks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -87,6 +97,8 @@ def _lock(descriptor: int) -> bool:
             import fcntl
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as reason:
+        if reason.errno in _HELD:
+            return False
+        raise
     return True

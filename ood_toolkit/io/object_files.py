@@ -7,9 +7,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -84,8 +87,20 @@ def _token(info: Mapping[str, Any]) -> str:
     return next((str(info[name]) for name in _TOKENS if info.get(name) is not None), "")
 
 
+@dataclass(eq=False)
+class _Copy:
+    """A file of this machine, how many need it, and whether all of it is here."""
+
+    place: str
+    users: int = 0
+    whole: bool = False
+    fetching: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Copies:
     """Objects as files of this machine, in a folder that ends with the process.
+
+    Those that rows are still read from are kept, whatever thread reads them, and the last few.
 
     Parameters
     ----------
@@ -97,12 +112,28 @@ class Copies:
 
     def __init__(self, around: str | None = None, most: int | None = _KEPT) -> None:
         self._folder = tempfile.mkdtemp(prefix="ood_toolkit-", dir=around)
-        self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
         self._count, self._most = 0, most
+        self._lock = threading.RLock()  # a record may end while its thread holds it
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
 
     def local(self, url: str, stamp: Mapping[str, Any] | None, max_bytes: int | None) -> str:
+        """The path of an object's copy, as of `held`; it may be gone once others are asked for."""
+        with self.held(url, stamp, max_bytes) as (path, _):
+            return path
+
+    @contextmanager
+    def held(
+        self, url: str, stamp: Mapping[str, Any] | None, max_bytes: int | None
+    ) -> Iterator[tuple[str, Callable[[object], None]]]:
         """The path of an object's copy, which is fetched where it is not here yet.
+
+        Yields
+        ------
+        path : str
+            There until the block is left.
+        keep : callable
+            Given an object, keeps the copy for as long as that lives.
 
         Raises
         ------
@@ -114,18 +145,44 @@ class Copies:
         now = url_stamp(url)
         if stamp is not None and dict(stamp) != now:
             raise DataError(url, "", "is another object here than where the job was started")
-        at = (url, str(now["key"]))
-        if at not in self._kept:
-            self._admit(url, now["bytes"], max_bytes)
-            while self._most is not None and len(self._kept) >= self._most:
-                _, old = self._kept.popitem(last=False)
-                shutil.rmtree(old, ignore_errors=True)
-            self._count += 1
-            place = os.path.join(self._folder, str(self._count))
-            self._fetch(url, found, place)
-            self._kept[at] = place
-        self._kept.move_to_end(at)
-        return os.path.join(self._kept[at], _name(url))
+        with self._lock:
+            # a store that says nothing to tell objects apart is asked for each anew
+            at = (url, str(now["key"]) or f"copy {self._count}")
+            if at not in self._kept:
+                self._admit(url, now["bytes"], max_bytes)
+                self._count += 1
+                self._kept[at] = _Copy(os.path.join(self._folder, str(self._count)))
+            copy = self._kept[at]
+            copy.users += 1
+            self._kept.move_to_end(at)
+            self._drop()
+
+        def keep(holder: object) -> None:
+            with self._lock:
+                copy.users += 1
+            weakref.finalize(holder, self._let_go, copy)
+
+        try:
+            with copy.fetching:
+                if not copy.whole:
+                    self._fetch(url, found, copy.place)
+                    copy.whole = True
+            yield os.path.join(copy.place, _name(url)), keep
+        finally:
+            self._let_go(copy)
+
+    def _let_go(self, copy: _Copy) -> None:
+        with self._lock:
+            copy.users -= 1
+            self._drop()
+
+    def _drop(self) -> None:
+        """Remove what is neither needed nor among the last few, and what never came whole."""
+        last = list(self._kept)[-self._most :] if self._most else list(self._kept)
+        for at, copy in list(self._kept.items()):
+            if copy.users == 0 and not (copy.whole and at in last):
+                self._kept.pop(at, None)
+                shutil.rmtree(copy.place, ignore_errors=True)
 
     def _admit(self, url: str, size: int, max_bytes: int | None) -> None:
         if max_bytes is not None and size > max_bytes:
@@ -162,6 +219,7 @@ def _name(url: str) -> str:
 
 
 _loaded: list[Copies] = []
+_making = threading.Lock()
 
 
 def is_object(name: str) -> bool:
@@ -189,8 +247,9 @@ def files_of(name: str, max_bytes: int | None = None) -> dict[str, str]:
     """
     if not is_object(name):
         return {part: part for part in parts_of(name)}
-    if not _loaded:
-        _loaded.append(Copies(most=None))
+    with _making:
+        if not _loaded:
+            _loaded.append(Copies(most=None))
     return {url: _loaded[0].local(url, None, max_bytes) for url in url_files(name)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,11 +23,12 @@ _THRIFT_CONTAINER = 1_000_000
 
 
 @contextmanager
-def parquet_file(path: str, columns: int = 1) -> Iterator[Any]:
+def parquet_file(path: str, columns: int = 1, texts: Sequence[str] = ()) -> Iterator[Any]:
     """The file, opened by pyarrow with bounds on what its footer may hold.
 
     So many columns are read through buffers, and not whole ahead of time (`pre_buffer`), for a
-    column of a row group may be of any size.
+    column of a row group may be of any size.  Columns of texts come as numbers of distinct
+    ones: a text of any length can stand in any number of rows, and takes no room in the file.
     """
     try:
         from pyarrow import parquet
@@ -41,6 +42,7 @@ def parquet_file(path: str, columns: int = 1) -> Iterator[Any]:
             thrift_container_size_limit=_THRIFT_CONTAINER,
             buffer_size=max(1 << 14, (1 << 24) // max(16, columns)),
             pre_buffer=False,
+            read_dictionary=list(texts),
         )
 
 
@@ -123,7 +125,18 @@ def _array(
         columns=tuple(field.name for field in chosen),
         matrix=group.matrix,
         file_size=size,
+        unpacked=_unpacked(file, fields, group) if dtype.kind == "U" else 0,
     )
+
+
+def _unpacked(file: Any, fields: list[Any], group: ColumnGroup) -> int:
+    """Bytes of a column's pages once they are decompressed, as the footer states them."""
+    name, total = fields[group.columns[0]].name, 0
+    for number in range(file.metadata.num_row_groups):
+        row_group = file.metadata.row_group(number)
+        columns = (row_group.column(at) for at in range(row_group.num_columns))
+        total += sum(c.total_uncompressed_size for c in columns if c.path_in_schema == name)
+    return total
 
 
 def _first_length(file: Any, name: str) -> int:
@@ -149,6 +162,7 @@ class ParquetArray(StoredArray):
     columns: tuple[str, ...]
     matrix: bool
     file_size: int
+    unpacked: int = 0
     _following: Iterator[tuple[int, Any]] | None = field(default=None, init=False, repr=False)
     _left: Any = field(default=None, init=False, repr=False)
     _at: int = field(default=0, init=False)
@@ -156,7 +170,7 @@ class ParquetArray(StoredArray):
     def admit(self) -> None:
         """Refuse a table that would be far larger than its file."""
         super().admit()
-        declared = max(self.nbytes, self.shape[0])
+        declared = max(self.nbytes, self.shape[0], self.unpacked)
         check_expansion(self.path, self.key, self.shape, declared, self.file_size, self.limits)
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
@@ -191,7 +205,8 @@ class ParquetArray(StoredArray):
         """Row number and record batch, cut to first ... last; other row groups stay unread."""
         width = self.element.itemsize * (self.shape[1] if len(self.shape) > 1 else 1)
         rows = max(1, _BATCH_BYTES // max(8, width))
-        with parquet_file(self.path, len(self.columns)) as file:
+        texts = self.columns if self.element.kind == "U" else ()
+        with parquet_file(self.path, len(self.columns), texts) as file:
             metadata = file.metadata
             if int(metadata.num_rows) != self.shape[0]:
                 raise DataError(self.path, self.key, "changed while it was read")
@@ -258,6 +273,7 @@ class ParquetArray(StoredArray):
             for at, batch in self._in_order(first, last):
                 column = batch.column(batch.schema.get_field_index(self.columns[0]))
                 self._refuse_null(at, column, self.columns[0])
-                yield column.to_pylist()
+                known = column.dictionary.to_pylist()
+                yield [known[number] for number in column.indices.tolist()]
 
         return stack_text(self.path, self.key, last - first, blocks(), self.limits)

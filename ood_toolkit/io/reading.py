@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ood_toolkit.errors import DataError, InputError
+from ood_toolkit.io.file_rows import arrays_in_files
 from ood_toolkit.io.load import load_described
 from ood_toolkit.io.object_files import Copies, saying_whose
 from ood_toolkit.io.source import FileDescription
@@ -84,6 +86,7 @@ def with_head(record: Outputs, path: str, head: Head | None) -> Outputs:
 
 
 _copies: list[Copies] = []
+_making = threading.Lock()
 
 
 def load_url(
@@ -113,8 +116,12 @@ def load_url(
     DataError
         As `load` does, and if the object cannot be fetched.
     """
-    if not _copies:
-        _copies.append(Copies(around))
-    path = _copies[0].local(url, stamp, reading.max_bytes)
-    with saying_whose({url: path}):
-        return replace(reading.load(path, labels=labels, otherwise=otherwise), source=url)
+    with _making:
+        if not _copies:
+            _copies.append(Copies(around))
+    with _copies[0].held(url, stamp, reading.max_bytes) as (path, keep):
+        with saying_whose({url: path}):
+            record = reading.load(path, labels=labels, otherwise=otherwise)
+        for array in arrays_in_files(record):
+            keep(array)
+    return replace(record, source=url)

@@ -189,7 +189,8 @@ def _parquet(arrays: Mapping[str, Array], name: str) -> None:
             flat = pa.array(array.reshape(-1))
             columns[key] = pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
         else:
-            columns[key] = pa.array(array.tolist() if array.dtype.kind == "U" else array)
+            text = array.dtype.kind == "U"  # no rows would not say so themselves
+            columns[key] = pa.array(array.tolist(), pa.string()) if text else pa.array(array)
     with atomic_write(name) as file:
         parquet.write_table(pa.table(columns), file)
 

@@ -152,6 +152,9 @@ def _read_csv(name: str) -> dict[str, Array]:
         lines = numbered_lines(name, text_source(name, Limits()))
         rows = csv.reader(lines, strict=True)
         header = next(rows, [])
+        if len(set(header)) != len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise DataError(name, twice, "two columns have this name; rename or drop one")
         body = [row for row in rows if row]
         ragged = next((i for i, row in enumerate(body) if len(row) != len(header)), None)
         if ragged is not None:
@@ -162,6 +165,8 @@ def _read_csv(name: str) -> dict[str, Array]:
 
 def _typed(cells: list[str]) -> Array:
     """A column of texts as the narrowest type that holds them all."""
+    if any("_" in cell for cell in cells):  # Python's own digits may be split by it: `2024_01`
+        return np.array(cells, dtype=np.str_)
     try:
         return np.array([int(cell) for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError):

@@ -189,7 +189,13 @@ class JoinedArray(StoredArray):
         """Entries start ... stop of the first axis, whatever parts they lie in."""
         first, last = self.span(start, stop)
         if self.axis:
-            return np.concatenate([part.read(first, last) for part in self.parts], axis=1)
+            stack = np.empty((last - first, *self.shape[1:]), self.element.newbyteorder("="))
+            at = 0
+            for part in self.parts:  # one at a time: no more than the stack and a part
+                stop = at + part.shape[1]
+                stack[:, at:stop] = part.read(first, last)
+                at = stop
+            return stack
         if self.element.kind == "U":
             return np.concatenate([np.empty(0, "<U1"), *self._blocks(first, last)])
         result = np.empty((last - first, *self.shape[1:]), self.element.newbyteorder("="))

@@ -50,6 +50,7 @@ def open_torch(path: str, limits: Limits) -> dict[str, StoredArray]:
     """
     with open_archive(path) as archive:
         _check_members(path, archive.infolist())
+        _check_index(path, archive)
         stored = _stored_runs(path, archive)
     try:
         import torch
@@ -58,7 +59,8 @@ def open_torch(path: str, limits: Limits) -> dict[str, StoredArray]:
     content = _content(path, torch)
     with refusing(path):
         tensors = dict(_tensors(path, content, "", torch, 0))
-        usable = [tensor for tensor in tensors.values() if not _unusable(tensor, torch)]
+        size = os.path.getsize(path)
+        usable = [tensor for tensor in tensors.values() if not _unusable(tensor, torch, size)]
         offsets = _offsets(stored, usable)
         return {
             key: _tensor(path, key, tensor, torch, limits, offsets)
@@ -82,6 +84,19 @@ def _check_members(path: str, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED:
             raise DataError(path, member.filename, "is compressed; torch.save never does that")
+
+
+def _check_index(path: str, archive: zipfile.ZipFile) -> None:
+    """Refuse what the restricted unpickler would make of any size: memory, from a number."""
+    import pickletools  # large, and of no use for other formats
+
+    for member in archive.infolist():
+        if member.filename.rsplit("/", 1)[-1] != "data.pkl":
+            continue
+        with refusing(path):
+            for opcode, name, _ in pickletools.genops(archive.read(member)):
+                if opcode.name == "GLOBAL" and str(name).split()[-1:] == ["bytearray"]:
+                    raise DataError(path, "", _why_refused(str(name)))
 
 
 def _content(path: str, torch: Any) -> Any:
@@ -165,7 +180,8 @@ def _offsets(stored: list[tuple[int, int]], tensors: list[Any]) -> dict[int, int
 def _tensor(
     path: str, key: str, tensor: Any, torch: Any, limits: Limits, offsets: Mapping[int, int]
 ) -> StoredArray:
-    reason = _unusable(tensor, torch)
+    size = os.path.getsize(path)
+    reason = _unusable(tensor, torch, size)
     name = str(tensor.dtype)
     dtype = _DTYPES.get(name)
     common: dict[str, Any] = {"path": path, "key": key, "limits": limits}
@@ -177,7 +193,7 @@ def _tensor(
             foreign=name.removeprefix("torch."),
             reason=reason or f"{name} numbers cannot be used; save them as bfloat16 or float32",
         )
-    common |= {"shape": tuple(tensor.shape), "dtype": dtype, "file_size": os.path.getsize(path)}
+    common |= {"shape": tuple(tensor.shape), "dtype": dtype, "file_size": size}
     begin = offsets.get(tensor.untyped_storage().data_ptr())
     layout = Layout(
         common["shape"], tuple(s * dtype.itemsize for s in tensor.stride()), dtype.itemsize
@@ -189,8 +205,8 @@ def _tensor(
     return FlatArray(**common, offset=offset, strides=strides)
 
 
-def _unusable(tensor: Any, torch: Any) -> str:
-    """Why a tensor is not a plain run of numbers; empty where it is."""
+def _unusable(tensor: Any, torch: Any, size: int) -> str:
+    """Why a tensor is not a plain run of numbers of a file of that size; empty where it is."""
     if tensor.is_nested:
         return "is a nested tensor; save one dense tensor"
     if tensor.layout != torch.strided:
@@ -202,6 +218,8 @@ def _unusable(tensor: Any, torch: Any) -> str:
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         # A stride of 0 makes 1e12 entries out of one stored number.
         return f"shape {tuple(tensor.shape)} repeats fewer stored numbers; save .contiguous()"
+    if tensor.untyped_storage().nbytes() > size:
+        return f"shape {tuple(tensor.shape)} has numbers that are not in the file: it is damaged"
     return ""
 
 

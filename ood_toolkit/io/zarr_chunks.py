@@ -99,6 +99,9 @@ class ChunkLayout:
                 return "has a damaged blosc header"
         elif self.compressor == "zstd":
             stated = _zstd_content_size(head)
+            if stated is None:  # the codec would then inflate whatever comes
+                file.seek(offset)
+                return _zstd_refusal(file.read(length), expected)
         elif self.compressor == "lz4":
             stated = int.from_bytes(head[:4], "little")
         elif length > _DEFLATE_FROM:
@@ -120,6 +123,17 @@ def _zstd_content_size(head: bytes) -> int | None:
         return None
     at = 5 + (not single_segment) + (0, 1, 2, 4)[descriptor & 3]
     return int.from_bytes(head[at : at + width], "little") + (256 if width == 2 else 0)
+
+
+def _zstd_refusal(raw: bytes, expected: int) -> str:
+    """Why a zstd frame that states no size must not be decoded; empty where it may be."""
+    from numcodecs.zstd import decompress
+
+    try:
+        decompress(raw, bytearray(expected))
+    except (RuntimeError, ValueError):
+        return f"does not hold {expected} bytes"
+    return ""
 
 
 def _inflated_size(raw: bytes, expected: int) -> int:

@@ -20,6 +20,7 @@ __all__ = [
     "MARKERS",
     "VERMILION",
     "draw_histogram",
+    "line_styles",
     "new_figure",
     "require_matplotlib",
     "to_bytes",
@@ -53,6 +54,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "figure.dpi": 150,
 }
+_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", *((0, (n, n)) for n in range(2, 40)))
 FORMATS = ("png", "svg", "pdf")
 
 
@@ -102,6 +104,15 @@ def draw_histogram(axes: Axes, bins: Mapping[str, Any]) -> None:
     axes.set_xlabel("score (larger = more ID)")
     axes.set_ylabel("percent of rows")
     axes.legend(loc="best", fontsize=6.5, handlelength=1.2)
+
+
+def line_styles(count: int) -> list[tuple[str, Any]]:
+    """Colour and dashes of so many lines, all different: the colours, then each again dashed.
+
+    >>> line_styles(7)[0], line_styles(7)[6]
+    (('#0072B2', '-'), ('#0072B2', '--'))
+    """
+    return [(color, dashes) for dashes in _DASHES for color in COLORS][:count]
 
 
 def unit_axes(axes: Axes, x: str, y: str) -> None:

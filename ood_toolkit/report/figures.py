@@ -14,6 +14,7 @@ from ood_toolkit.report.drawing import (
     GRAY,
     MARKERS,
     draw_histogram,
+    line_styles,
     new_figure,
     to_bytes,
     unit_axes,
@@ -118,13 +119,14 @@ def curves_figure(results: Mapping[str, Any], ood: str, methods: Sequence[str] =
     with new_figure(7.2, 2.5, 3) as (figure, panels):
         draw_histogram(panels[0], pairs[wanted[0], ood]["histogram"])
         panels[0].set_title(wanted[0])
-        for color, method in zip(COLORS, wanted, strict=False):
+        for (color, dashes), method in zip(line_styles(len(wanted)), wanted, strict=True):
             counts = pairs[method, ood]["at_or_above"]
             for axes, curve in (
                 (panels[1], roc(counts["id"], counts["ood"])),
                 (panels[2], precision_recall(counts["id"], counts["ood"])),
             ):
-                axes.plot(*zip(*curve.points, strict=True), color=color, lw=1.2, label=method)
+                x, y = zip(*curve.points, strict=True)
+                axes.plot(x, y, color=color, ls=dashes, lw=1.2, label=method)
                 outline = [*curve.upper, *reversed(curve.lower)]
                 axes.fill(*zip(*outline, strict=True), color=color, alpha=0.18, lw=0)
         unit_axes(panels[1], "false-positive rate", "true-positive rate")
@@ -161,9 +163,10 @@ def risk_figure(results: Mapping[str, Any], methods: Sequence[str] = ()) -> Figu
     least = sorted(curves, key=lambda m: sum(curves[m]["risk"]) / len(curves[m]["risk"]))
     wanted = found.known(methods) if methods else found.first_of_families(least)
     with new_figure(3.5, 2.6) as (figure, axes):
-        for color, method in zip(COLORS, wanted, strict=False):
+        for (color, dashes), method in zip(line_styles(len(wanted)), wanted, strict=True):
             risk = [100 * v for v in curves[method]["risk"]]
-            axes.plot(curves[method]["coverage"], risk, color=color, lw=1.2, label=method)
+            coverage = curves[method]["coverage"]
+            axes.plot(coverage, risk, color=color, ls=dashes, lw=1.2, label=method)
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
         axes.grid()

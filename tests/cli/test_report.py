@@ -161,3 +161,12 @@ def test_a_folder_of_scores_holds_results_too(files: Path, tmp_path: Path) -> No
     run = tool("report", files, "-o", page)
     assert run.status == 3
     assert run.error.startswith(f"{files / 'results.json'}: no such file")
+
+
+def test_sets_whose_names_make_one_file_name_have_two(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(document(("energy",), ("a b", "a_b", "A_B"), rows=60)))
+    run = tool("report", path, "--figures", tmp_path / "figures", "-q")
+    assert (run.status, run.err) == (0, "")
+    found = {p.name for p in (tmp_path / "figures").glob("curves-*.svg")}
+    assert found == {"curves-a_b.svg", "curves-a_b-2.svg", "curves-A_B-3.svg"}

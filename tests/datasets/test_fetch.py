@@ -47,7 +47,10 @@ class Handler(BaseHTTPRequestHandler):
         if wanted and self.server.ranges:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
@@ -237,3 +240,11 @@ def test_an_archive_that_is_hostile_or_another(
     with pytest.raises(DataError, match=message):
         fetch_benchmark(found, root)
     assert left(tmp_path) == ["deep/root/a.tar.gz", "mine.toml"]
+
+
+def test_a_longer_file_that_was_begun_is_not_taken(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x.bin.part").write_bytes(CONTENT + b"of another file")
+    file = FileRecord("x.bin", url=address(server))
+    with pytest.raises(InputError, match=f"{len(CONTENT) + 15} bytes were there of {len(CONTENT)}"):
+        fetch_file(file, tmp_path)
+    assert fetch_file(file, tmp_path).read_bytes() == CONTENT

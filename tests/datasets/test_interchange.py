@@ -319,3 +319,12 @@ def test_files_of_fd_shifts_that_do_not_go_together(tmp_path: Path) -> None:
     np.savez(tmp_path / "last_layer.npz", w=np.ones((3, 5)))
     with pytest.raises(DataError, match=r"last_layer\.npz: b: is missing"):
         read_fd_shifts(tmp_path)
+
+
+def test_features_of_other_outputs_are_not_left_beside_new_logits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4, 3))
+    write_fd_shifts(tmp_path, [Outputs(logits=logits, features=rng.normal(size=(4, 2)))])
+    with pytest.raises(DataError, match=r"encoded_output.npz: is of other outputs"):
+        write_fd_shifts(tmp_path, [Outputs(logits=-logits)])
+    np.testing.assert_array_equal(read_fd_shifts(tmp_path)[0].logits, logits)

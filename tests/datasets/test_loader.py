@@ -153,6 +153,12 @@ def with_another_group(manifest: dict[str, Any]) -> None:
     next(entry for entry in files if entry["role"] == "ood")["group"] = "middling"
 
 
+def with_two_sets_of_one_name(manifest: dict[str, Any]) -> None:
+    files = manifest["benchmarks"]["digits"]["files"]
+    first, second, *_ = (entry for entry in files if entry["role"] == "ood")
+    second["name"] = first["name"]
+
+
 def with_text_for_a_size(manifest: dict[str, Any]) -> None:
     manifest["benchmarks"]["digits"]["files"][0]["bytes"] = "many"
 
@@ -165,6 +171,7 @@ def with_a_list_for_benchmarks(manifest: dict[str, Any]) -> None:
     ("change", "message"),
     [
         (without_title, r"benchmarks\.digits\.title: is missing"),
+        (with_two_sets_of_one_name, "two sets have one name; the manifest is damaged"),
         (without_train, "0 files have the role train, expected one"),
         (with_a_newer_schema, "schema: is 2, but this version reads 1"),
         (with_another_group, "has group 'middling'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import pickle
 import struct
@@ -401,3 +402,119 @@ def test_queries_that_are_none(tmp_path: Path, content: str, message: str) -> No
     with pytest.raises(ToolkitError, match=message) as caught:
         read_clinc(str(path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [("u2", "png"), ("i4", "tif"), ("f4", "tif")])
+def test_pixels_of_more_than_a_byte_are_refused(tmp_path: Path, dtype: str, suffix: str) -> None:
+    """Converted, they would nearly all be white."""
+    from PIL import Image
+
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.full((3, 3), 4000, dtype)).save(tmp_path / "a" / f"x.{suffix}")
+    rows = open_images(f"imagefolder:{tmp_path}")
+    with pytest.raises(DataError, match=r"x\.\w+: has pixels of more than 8 bits"):
+        rows.read(0, 1)
+
+
+def saved_by_hugging_face(folder: Path, **columns: list[Any]) -> str:
+    import pyarrow as pa
+
+    table = pa.table(columns)
+    with pa.OSFile(str(folder / "x.arrow"), "wb") as out, pa.ipc.new_stream(out, table.schema) as w:
+        w.write_table(table)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "x.arrow"}]}))
+    return f"hf:{folder}"
+
+
+def picture() -> dict[str, Any]:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(content, "PNG")
+    return {"bytes": content.getvalue(), "path": None}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"image": [picture(), None]}, "image 1: holds no image; save the data set with its"),
+        ({"image": [{"bytes": None, "path": "a.png"}]}, "image 0: holds no image"),
+        ({"image": [[1, 2]]}, "image 0: holds no image"),
+        ({"image": [picture()] * 2, "label": [0, None]}, "label: row 1 is None, not a class"),
+        ({"image": [picture()] * 2, "label": ["a", "b"]}, "label: row 0 is 'a', not a class"),
+        ({"image": [picture()] * 2, "label": [1.0, 1.7]}, "label: row 1 is 1.7, not a class"),
+        ({"image": [picture()] * 2, "label": [True, False]}, "label: row 0 is True, not a class"),
+    ],
+)
+def test_saved_data_sets_that_are_none(columns: Any, words: str, tmp_path: Path) -> None:
+    rows = open_images(saved_by_hugging_face(tmp_path, **columns))
+    with pytest.raises(DataError, match=words):
+        rows.read(0, rows.rows)
+
+
+def test_saved_data_sets_of_bytes_alone(tmp_path: Path) -> None:
+    one = picture()["bytes"]
+    rows = open_images(saved_by_hugging_face(tmp_path, img=[one, one], label=[1.0, 0.0]))
+    images, labels = rows.read(1, 2)
+    assert (len(images), list(labels)) == (1, [0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([0.5, 1.7], "labels: row 0 is 0.5, not a whole number"),
+        ([np.nan, 1], "labels: row 0 is nan, not a whole number"),
+        (["a", "b"], "labels of dtype <U1 cannot be used"),
+        (3, "labels must be "),
+        ([0, 1, 2], "has 3 rows, images has 2"),
+    ],
+)
+def test_labels_beside_images_that_are_none(labels: Any, words: str, tmp_path: Path) -> None:
+    """1.7 was class 1."""
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4), np.uint8), labels=labels)
+    refused(f"npz:{tmp_path / 'x.npz'}", words)
+
+
+def test_labels_beside_images_pass_the_gate(tmp_path: Path) -> None:
+    zeros = np.zeros(9 << 20, np.int64)
+    np.savez_compressed(tmp_path / "x.npz", images=np.zeros((2, 4, 4), np.uint8), labels=zeros)
+    refused(f"npz:{tmp_path / 'x.npz'}", "labels: .* claim to be 72.0 MiB")
+
+
+def test_images_alone_in_a_file(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, (3, 4, 4), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    found, labels = all_rows(f"npz:{tmp_path / 'x.npy'}")
+    np.testing.assert_array_equal(found, images)
+    assert labels is None
+
+
+def test_classes_that_are_no_whole_numbers(tmp_path: Path) -> None:
+    pixels = np.zeros((32, 32, 3, 2), np.uint8)
+    matlab.savemat(tmp_path / "x.mat", {"X": pixels, "y": np.array([[1.0], [2.5]])})
+    refused(f"svhn:{tmp_path / 'x.mat'}", "y: holds numbers that are no classes")
+    images = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 7])
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(images)
+    label = bytes([0, 0, 13, 1, 0, 0, 0, 1]) + struct.pack(">f", 1.5)
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(label)
+    refused(f"idx:{tmp_path}", "has labels of type float32, not class numbers")
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_saved_data_set_is_mapped_and_not_unpacked(coded: bool, tmp_path: Path) -> None:
+    """A few kB that are compressed may claim any size."""
+    import pyarrow as pa
+
+    column = pa.array([picture()["bytes"]] * 3)
+    table = pa.table({"image": column.dictionary_encode() if coded else column, "label": [1, 0, 1]})
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": "x.arrow"}]}))
+    for compression in (None, "zstd"):
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with (
+            pa.OSFile(str(tmp_path / "x.arrow"), "wb") as out,
+            pa.ipc.new_stream(out, table.schema, options=options) as w,
+        ):
+            w.write_table(table, max_chunksize=2)
+        if compression is None:
+            assert [len(part) for part in all_rows(f"hf:{tmp_path}") if part is not None] == [3, 3]
+    refused(f"hf:{tmp_path}", "x.arrow: is compressed, as save_to_disk never does")

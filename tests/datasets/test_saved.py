@@ -131,3 +131,9 @@ def test_sets_of_another_classifier(tmp_path: Path) -> None:
 def test_a_benchmark_that_does_not_ship_says_what_it_needs() -> None:
     with pytest.raises(InputError, match="cifar10 does not ship: give the outputs of your"):
         load_benchmark("cifar10")
+
+
+def test_two_files_of_one_set_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "id_test.npz", "near_a.npz", "far_a.npz")
+    with pytest.raises(DataError, match="a: both far_a and near_a are there; rename one"):
+        load_benchmark(str(tmp_path))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ood_toolkit.distributed import Outcome, connected, extract
+from ood_toolkit.distributed import Outcome, connected, extract, extraction
 from ood_toolkit.errors import BadParameter, DataError, InputError
 from ood_toolkit.io import load
 from ood_toolkit.models import wrap
@@ -252,3 +254,19 @@ def test_onnx(folder: Path, client: Any) -> None:
         run(client, replace(job, weights="w.pt"), folder / "never")
     with pytest.raises(BadParameter, match="do not go with an ONNX file"):
         run(client, replace(job, channels_last=True), folder / "never")
+
+
+def test_threads_of_a_worker_share_one_model() -> None:
+    """Tasks come to all of them at once."""
+    built: list[int] = []
+
+    class Slow:
+        def open(self, threads: int) -> object:
+            time.sleep(0.05)
+            built.append(threads)
+            return object()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: extraction._opened("a job", Slow()), range(4)))
+    assert len(built) == 1
+    assert len(set(map(id, found))) == 1

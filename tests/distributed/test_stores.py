@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ import pytest
 
 from ood_toolkit import scoring
 from ood_toolkit.errors import BadParameter, DataError, MissingDependency, ToolkitWarning
-from ood_toolkit.io import load_scores, object_lock
+from ood_toolkit.io import load_scores, object_files, object_lock
 from ood_toolkit.io.destination import Destination
 from ood_toolkit.io.object_files import Copies, url_files, url_stamp
 from ood_toolkit.io.object_lock import object_lock as locked
 from ood_toolkit.io.object_store import UrlStore, file_system, is_url, renamed
 from ood_toolkit.io.part_folder import LOCK
 from ood_toolkit.io.part_formats import PART_FORMATS, content_digest, table_content
+from ood_toolkit.io.reading import Reading, load_url
+from ood_toolkit.streamed import as_streamed, resident_bytes
 from tests.cli.running import tool
 from tests.distributed import tasks
 
@@ -512,3 +515,43 @@ def test_an_output_that_is_also_an_input(memory: Any, bucket: str) -> None:
     done = tool("score", url, "-m", "msp", "-o", url, "--format", "npz")
     assert done.status == 2
     assert "is also an input" in done.err
+
+
+def test_a_copy_that_rows_are_read_from_stays(memory: Any, tmp_path: Path) -> None:
+    """A worker of several threads reads several objects at once, and asks for others."""
+    z = np.random.default_rng(0).normal(size=(40_000, 10))
+    for number in range(5):
+        content = io.BytesIO()
+        np.save(content, z + number)
+        memory.pipe_file(f"/bucket/{number}.npy", content.getvalue())
+    little = Reading(memory=resident_bytes() + (60 << 20))
+    streamed = load_url("memory://bucket/0.npy", little)
+    assert as_streamed(streamed.logits) is not None
+    for number in range(1, 5):
+        load_url(f"memory://bucket/{number}.npy", Reading())
+    np.testing.assert_array_equal(np.asarray(streamed.logits), z)
+
+
+def test_threads_that_ask_for_many_objects_get_each(memory: Any, tmp_path: Path) -> None:
+    for number in range(8):
+        memory.pipe_file(f"/bucket/{number}.bin", bytes([number]) * 1000)
+    copies = Copies(str(tmp_path))
+
+    def look(number: int) -> bool:
+        with copies.held(f"memory://bucket/{number}.bin", None, None) as (path, _):
+            time.sleep(0.002)
+            return Path(path).read_bytes() == bytes([number]) * 1000
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(look, [n % 8 for n in range(120)]))
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+
+
+def test_a_store_that_tells_no_objects_apart_is_asked_anew(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_files, "_TOKENS", ())
+    copies, url = Copies(str(tmp_path)), "memory://bucket/x.bin"
+    for content in (b"1234", b"5678"):
+        memory.pipe_file("/bucket/x.bin", content)
+        assert Path(copies.local(url, None, None)).read_bytes() == content

@@ -208,3 +208,17 @@ def test_describe_reads_no_numbers(tmp_path: Path) -> None:
     logits = load(path).logits
     assert logits is not None
     assert logits[24_999_999_999].tolist() == [0, 0, 0]
+
+
+def test_rows_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    """As numpy does of an array in memory, and not counted from the front again."""
+    z = np.random.default_rng(0).normal(size=(300_000, 20))
+    np.save(tmp_path / "x.npy", z)
+    rows = load(tmp_path / "x.npy", memory=1 << 30).logits
+    assert rows is not None
+    np.testing.assert_array_equal(rows[[5, -1, -300_000]], z[[5, -1, 0]])
+    np.testing.assert_array_equal(rows[np.arange(300_000) == 7], z[[7]])
+    assert rows[[]].shape == (0, 20)
+    for index in ([300_000], [0, -300_001], np.ones(299_999, bool)):
+        with pytest.raises(IndexError):
+            rows[index]

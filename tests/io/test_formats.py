@@ -163,3 +163,11 @@ def test_describe_agrees_with_load(suffix: str, tmp_path: Path) -> None:
     if suffix != ".csv":
         types = {a.name: a.dtype for a in described.arrays if a.name != "text"}
         assert types == {n: str(a.dtype) for n, a in expected.items() if n != "text"}
+
+
+def test_texts_of_no_rows_are_texts(tmp_path: Path) -> None:
+    x = Outputs(logits=np.zeros((0, 3)), text=np.array([], dtype=np.str_))
+    save_outputs(x, tmp_path / "x.parquet")
+    text = load(tmp_path / "x.parquet").text
+    assert text is not None
+    assert (text.dtype.kind, text.shape) == ("U", (0,))

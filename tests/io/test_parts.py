@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -262,3 +263,20 @@ def test_a_folder_that_is_missing_or_no_folder(tmp_path: Path) -> None:
         output = tmp_path / folder / "x.csv"
         with pytest.raises(DataError, match="there is no folder"), locked_folder(output):
             pass
+
+
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else is writing there, and waiting would not help."""
+    import fcntl
+
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(DataError, match=r"cannot be written: .*No locks available"),
+        locked_folder(tmp_path / "x.csv"),
+    ):
+        pass

@@ -158,3 +158,16 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
         load_scores(tmp_path / "s.npz")
     with pytest.raises(DataError, match="no such file"):
         load_scores(tmp_path / "absent.parquet")
+
+
+def test_digits_and_underscores_are_a_text(tmp_path: Path) -> None:
+    """Python reads 2024_01 as a number."""
+    names = np.array(["2024_01", "2024_02"])
+    save_scores({"file": names, "msp": [0.5, 0.25]}, tmp_path / "x.csv")
+    np.testing.assert_array_equal(load_scores(tmp_path / "x.csv")["file"], names)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("msp,msp\n1,2\n")
+    with pytest.raises(DataError, match="msp: two columns have this name"):
+        load_scores(tmp_path / "x.csv")

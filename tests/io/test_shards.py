@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,17 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     logits = load(tmp_path / "x[1].npy").logits
     assert logits is not None
     assert logits.tolist() == [[1, 1]]
+
+
+def test_stacks_of_members_are_joined_one_part_at_a_time(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).normal(size=(3, 40_000, 10))
+    for number in range(4):
+        part = stack[:, 10_000 * number : 10_000 * (number + 1)]
+        np.savez(tmp_path / f"{number}.npz", members=part)
+    stored = open_source(tmp_path).arrays["members"]
+    tracemalloc.start()
+    found = stored.read()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, stack)
+    assert peak < 1.5 * stack.nbytes  # the stack and a part, not every part beside it

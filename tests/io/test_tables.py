@@ -116,3 +116,17 @@ def test_texts_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
     x = load(tmp_path / "x.parquet", max_bytes=1 << 30)
     assert x.text is not None
     assert len(x.text[0]) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("logits_0,logits_1,logit_0,logit_1", "logit_0: this column and 'logits_0' both mean"),
+        ("class_0,class_1,logits_0,logits_1", "logits_0: this column and 'class_0' both mean"),
+        ("features.0,features.1,feature_1,feature_0", "both mean number 1 of features"),
+    ],
+)
+def test_two_columns_of_one_meaning_are_refused(header: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(f"{header}\n1,2,3,4\n")
+    with pytest.raises(DataError, match=words):
+        load(tmp_path / "x.csv")

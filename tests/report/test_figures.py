@@ -150,3 +150,17 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependency, match=r"ood_toolkit\[report\]"):
         figures.leaderboard_figure(RESULTS)
+
+
+def test_every_method_is_drawn_however_many_they_are() -> None:
+    methods = tuple(f"m{n}" for n in range(9))
+    results = document(methods)
+    for about in results["pictures"]["methods"]:
+        about["family"] = about["method"]
+    figure = figures.curves_figure(results, "digits")
+    named = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert sorted(named) == sorted(methods)
+    drawn = [line for line in figure.axes[1].lines if line.get_label() in methods]
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 9
+    (axes,) = figures.risk_figure(results, methods).axes
+    assert len(axes.get_legend().get_texts()) == 9

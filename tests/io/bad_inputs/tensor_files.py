@@ -56,6 +56,28 @@ def numpy_inside_pt(folder: Path) -> Path:
     return torch_file(folder, {"logits": Z})
 
 
+class Made:
+    """Unpickled, it is what a callable makes of a number."""
+
+    def __init__(self, function: Any, number: int) -> None:
+        self.function, self.number = function, number
+
+    def __reduce__(self) -> Any:
+        return self.function, (self.number,)
+
+
+@refused(32, "more than tensors")
+def memory_from_a_number_pt(folder: Path) -> Path:
+    return torch_file(folder, {"logits": Made(bytearray, 3 << 30)})
+
+
+@refused(32, "numbers that are not in the file")
+def tensor_of_no_numbers_pt(folder: Path) -> Path:
+    import torch
+
+    return torch_file(folder, {"logits": Made(torch.Tensor, 1 << 20)})
+
+
 @refused(32, "repeats fewer stored numbers", ".contiguous()")
 def stride_zero_pt(folder: Path) -> Path:
     import torch
