@@ -10,6 +10,7 @@ from .asked import set_option
 from .console import print_facts, print_json, print_table, shown
 from .method_names import parameters_by_method
 from .options import FileOptions, Talk, bounded_reading_options, reading_options, talking
+from .outputs import check_file
 
 if TYPE_CHECKING:
     from ood_toolkit.outputs import Outputs
@@ -63,6 +64,7 @@ def calibrate(
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import file_digest, refuse_same_file
 
+    check_file(output, ".safetensors")
     with talking(quiet, verbose) as talk:
         made: Any = make_calibrator(method, parameters_by_method(settings, [method])[method])
         row = find_calibrator(method)
@@ -112,7 +114,9 @@ def apply(
     from ood_toolkit.evaluation.inspection import doubts_about_logits
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import refuse_same_file, save_outputs
+    from ood_toolkit.io.save import SAVED_AS
 
+    check_file(output, *SAVED_AS)
     with talking(quiet, verbose) as talk:
         refuse_same_file(output, [file, calibrator, *([files.head] if files.head else [])])
         saved = read_calibrator(calibrator)

@@ -15,6 +15,7 @@ from .kinds import share
 from .members import member_option, members_by_set
 from .method_names import parameters_by_method
 from .options import FileOptions, file_options, memory_option, print_options, talking
+from .outputs import check_file
 
 if TYPE_CHECKING:
     from ood_toolkit.outputs import Outputs
@@ -62,15 +63,19 @@ def fit(
     from ood_toolkit.decision import Threshold
     from ood_toolkit.detectors.planner import as_detector, fit_method
     from ood_toolkit.detectors.saving import save_scorer
+    from ood_toolkit.errors import DataError
     from ood_toolkit.evaluation.records import plain
     from ood_toolkit.io import file_digest, refuse_same_file
 
+    check_file(output, ".safetensors")
     stacks = members_by_set(members, ["TRAIN", "id-val"], "TRAIN")
     with talking(quiet, verbose) as talk:
         detector = as_detector(method, parameters_by_method(settings, [method])[method])
         given = [train, *([id_val] if id_val else [])]
         refuse_same_file(output, given + [path for paths in stacks.values() for path in paths])
         record = files.load(train, members=stacks["TRAIN"])
+        if len(record) == 0:  # what learns nothing would take them
+            raise DataError(train, "", f"{method} cannot be fitted on zero rows")
         held_out = (
             files.load(id_val, head=record.head, members=stacks["id-val"]) if id_val else None
         )

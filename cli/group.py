@@ -24,6 +24,8 @@ click.rich_click.COMMAND_GROUPS = {
 
 NARROW = 72
 """Columns below which what an option takes is told in its help, not beside its name."""
+LEAST = 20
+"""Columns that help takes whatever the terminal says: in 0 or 1 no word would be left."""
 
 
 class ReaderLeft(Exception):
@@ -72,6 +74,7 @@ def run() -> int:
         If the user interrupts it.
     """
     settle_click_version()
+    click.rich_click.WIDTH = LEAST if _columns() < LEAST else None
     if _columns() < NARROW:
         click.rich_click.OPTIONS_TABLE_COLUMN_TYPES = ["opt_all", "help"]
         click.rich_click.OPTIONS_TABLE_HELP_SECTIONS = [
@@ -83,7 +86,8 @@ def run() -> int:
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as usage:
-        usage.show()
+        with suppress(OSError):  # the disk behind stderr may be full
+            usage.show()
         return usage.exit_code
     except click.Abort:
         raise KeyboardInterrupt from None

@@ -5,10 +5,12 @@ Only what is quick to load is loaded here, so that an early Ctrl-C is met by `ma
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -28,30 +30,62 @@ def main() -> NoReturn:
         # a stream that the caller closed is one that nobody reads
         sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.encoding.lower() != "utf-8":
+            # a name or a word that the locale has no letters for
+            sys.stdout.reconfigure(errors="backslashreplace")
         with loading():  # until a command begins
             from .group import run
 
             status = run()
     except KeyboardInterrupt:
-        if debug:
-            raise
-        _say("Interrupted")
+        _say(_trace() if debug else "Interrupted")
         status = INTERRUPTED
-    except (Exception, MemoryError) as error:
-        if debug:
-            raise
-        status = _report(error)
+    except (Exception, MemoryError) as error:  # noqa: BLE001, all of it is told
+        status = _report(error, debug)
+    _let_go()
     sys.exit(status)
 
 
-def _report(error: BaseException) -> int:
-    """One line on stderr; the exit status."""
+def _trace() -> str:
+    """The traceback of the error that is met."""
+    from traceback import format_exc
+
+    return format_exc().rstrip()
+
+
+def _report(error: BaseException, debug: bool) -> int:
+    """One line on stderr, or the traceback; the exit status, which is the same with both."""
     from ood_toolkit.errors import ToolkitError, in_one_line
 
-    foreseen = isinstance(error, ToolkitError | MemoryError | OSError)
-    further = "" if foreseen else " with the output of the same command and --debug"
-    _say(f"Error: {in_one_line(error)}{further}")
+    if isinstance(error, OSError) and _stdout_refuses(error):
+        from ood_toolkit.io.atomic import why_not
+
+        said = f"standard output: cannot be written: {why_not(error)}; write elsewhere"
+    else:
+        foreseen = isinstance(error, ToolkitError | MemoryError | OSError)
+        further = "" if foreseen else " with the output of the same command and --debug"
+        said = f"{in_one_line(error)}{further}"
+    _say(_trace() if debug else f"Error: {said}")
     return error.exit_status if isinstance(error, ToolkitError) else 3
+
+
+def _stdout_refuses(error: OSError) -> bool:
+    """Whether it is stdout that could not be written."""
+    try:
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"")  # a stream without a buffer has nothing to flush
+    except OSError as again:
+        return again.errno == error.errno is not None
+    return error.errno == errno.ENOSPC and os.fstatvfs(sys.stdout.fileno()).f_bavail == 0
+
+
+def _let_go() -> None:
+    """Drop what a stream cannot take: the interpreter would end with a status of its own, 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(text: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import rich_click as click
 
-__all__ = ["check_outputs"]
+__all__ = ["check_file", "check_outputs", "check_place"]
 
 _SUFFIXES = {
     "--json-out": (".json",),
@@ -51,6 +51,39 @@ def check_outputs(named: Mapping[str, str | None]) -> None:
                     f"{other} and {option} would both write {path}; give each a file of its own"
                 )
         places[option] = place
+    for path in (path for option, path in given.items() if option in _SUFFIXES):
+        check_place(path)
+
+
+def check_file(path: str, *suffixes: str) -> None:
+    """Refuse, before any work, what `-o` cannot write: no file, another format, no folder.
+
+    Parameters
+    ----------
+    path : str
+        As the user named it.
+    *suffixes : str
+        What its name may end in.
+
+    Raises
+    ------
+    UsageError
+        Of click, which leaves with status 2.
+    DataError
+        If there is no such folder, or it cannot be written.
+    """
+    if path == "-":
+        raise click.UsageError("-o takes the name of a file, not -")
+    if os.path.splitext(path)[1].lower() not in suffixes:
+        raise click.UsageError(f"-o {path}: what is written must end in {' '.join(suffixes)}")
+    check_place(path)
+
+
+def check_place(path: str) -> None:
+    """Refuse, before any work, a file whose folder is missing or cannot be written."""
+    from ood_toolkit.io.atomic import refuse_unwritable
+
+    refuse_unwritable(path)
 
 
 def _check_name(option: str, path: str) -> None:

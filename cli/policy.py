@@ -10,6 +10,7 @@ import rich_click as click
 from .console import print_result
 from .kinds import share
 from .options import FileOptions, reading_options, talking
+from .outputs import check_file
 
 if TYPE_CHECKING:
     from ood_toolkit.decision import Policy
@@ -72,6 +73,7 @@ def policy(
         raise click.UsageError("give --confidence, or let --risk find it")
     if delta is not None and risk is None:
         raise click.UsageError("--delta belongs to --risk")
+    check_file(output, ".safetensors")
     with talking(quiet, verbose) as talk:
         given = [*detectors, *(f for f in (calibrator, id_val, files.head) if f)]
         refuse_same_file(output, given)

@@ -22,6 +22,7 @@ from .jobs import (
 )
 from .method_names import parameters_by_method
 from .options import FileOptions, Talk, file_options, memory_option, print_options, talking
+from .outputs import check_place
 from .startup import loading
 
 if TYPE_CHECKING:
@@ -91,13 +92,16 @@ def score(
     with loading():
         from ood_toolkit.decision.row_columns import row_columns
         from ood_toolkit.io.destination import Destination
+        from ood_toolkit.io.object_store import is_url
         from ood_toolkit.scoring import ScoreJob
 
     with talking(quiet, verbose) as talk, cluster(dask) as client:
         given = [*inputs, *asked.given(), *detectors, *([files.head] if files.head else [])]
         given += [path for paths in stacks.values() for path in paths]
-        Destination.of(output, format_)  # a name it cannot be is told before any work
+        destination = Destination.of(output, format_)  # what it cannot be is told before any work
         refuse_inputs(output, given + ([policy_file] if policy_file else []))
+        if not (output == "-" or destination.shown or is_url(destination.output)):
+            check_place(destination.output)
         scorers, thresholds, head = _scorers(names, asked, detectors, files, stacks)
         policy = _policy(policy_file) if policy_file else None
         if policy is not None:

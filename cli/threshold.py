@@ -9,6 +9,7 @@ import rich_click as click
 from .console import print_result
 from .kinds import choice, share
 from .options import FileOptions, bounded_reading_options, talking
+from .outputs import check_file
 
 if TYPE_CHECKING:
     from ood_toolkit.decision import Rule
@@ -75,6 +76,8 @@ def threshold(
 
     _refuse_what_does_not_fit(rule, tpr, guarantee, delta, risk)
     target = output or detector
+    if output is not None:
+        check_file(output, ".safetensors")
     with talking(quiet, verbose) as talk:
         refuse_same_file(target, [id_val, *([files.head] if files.head else [])])
         saved = read_scorer(detector)

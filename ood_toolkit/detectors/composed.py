@@ -17,7 +17,7 @@ from ood_toolkit.given import fits_outputs
 from ood_toolkit.kernels.products import CHUNK, row_chunks
 from ood_toolkit.outputs import Array, Outputs
 from ood_toolkit.protocols import Detector, Scorer, Transform
-from ood_toolkit.shaping.base import finite_features
+from ood_toolkit.shaping.base import finite_features, refuse_overflow
 
 __all__ = ["After", "Composed", "Shaping"]
 
@@ -48,7 +48,9 @@ class After(FittedScorer):
         scorer = self.scorer
         judge = scorer.judged if isinstance(scorer, FittedScorer) else scorer.score
         for part in row_chunks(len(x), step):
-            scores[part] = judge(self.transform.apply(x.rows(part)))
+            shaped = self.transform.apply(x.rows(part))
+            refuse_overflow(self.name, x, shaped, part.start)
+            scores[part] = judge(shaped)
         return scores
 
 
@@ -139,6 +141,7 @@ def _after(detector: object, shaping: Shaping, base: Detector, train: Outputs | 
     if method_of(base).train:
         assert train is not None
         fit_base_on = transform.apply(train)
+        refuse_overflow(name, train, fit_base_on)
     fits = needs_train and train is not None
     return After(
         detector,

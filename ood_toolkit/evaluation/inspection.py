@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ class Inspection:
     accuracy : float or None
         Share of labelled rows predicted right; None without labels.
     ranges : dict
-        Smallest and largest finite value of each float array.
+        Smallest and largest finite value of each float array that has one.
     facts : dict
         `saturated_softmax`: share of rows whose softmax is exactly one-hot in the file's
         own dtype, because no other term changes a sum of 1; `tied_confidence`: share of rows
@@ -107,6 +108,17 @@ def inspect_outputs(x: Outputs) -> Inspection:
                 warnings.append(
                     f"{name}: row {bad} holds NaN or infinity; methods that read {name} refuse it"
                 )
+    if x.members is not None and x.members.size:
+        found = [_range_and_bad_row(member, allow_masked=True) for member in x.members]
+        ranges["members"] = _span(bounds for bounds, _ in found)
+        for m, (_, bad) in enumerate(found):
+            if bad >= 0:
+                what = "holds NaN or +inf, or only -inf; methods that read members refuse it"
+                warnings.append(f"member {m}: logits: row {bad} {what}")
+    if x.token_logits is not None and x.token_logits.size:
+        # no row is looked for: padding may hold anything
+        ranges["token_logits"] = _span(_range_and_bad_row(z)[0] for z in x.token_logits)
+    ranges = {name: bounds for name, bounds in ranges.items() if bounds[0] <= bounds[1]}
     if x.features is not None and len(x) > 1:
         constant = int((np.ptp(np.asarray(x.features, dtype=np.float32), axis=0) == 0).sum())
         facts["constant_features"] = constant
@@ -146,8 +158,18 @@ def _look_at_softmax(x: Outputs, facts: dict[str, Any], warnings: list[str]) -> 
     return float((rows[PREDICTION][known] == x.labels[known]).mean())
 
 
-def _range_and_bad_row(array: Array, *, allow_masked: bool) -> tuple[tuple[float, float], int]:
-    """Smallest and largest finite value, and the first row that scoring would refuse."""
+def _span(ranges: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    lows, highs = zip(*ranges, strict=True)
+    return min(lows), max(highs)
+
+
+def _range_and_bad_row(
+    array: Array, *, allow_masked: bool | None = None
+) -> tuple[tuple[float, float], int]:
+    """Smallest and largest finite value, and the first row that scoring would refuse.
+
+    Unless it is said whether -inf is allowed, no row is refused.
+    """
     low, high, first_bad = np.inf, -np.inf, -1
     for part in row_chunks(array.shape[0]):
         chunk = np.asarray(array[part], dtype=np.float64)
@@ -155,7 +177,7 @@ def _range_and_bad_row(array: Array, *, allow_masked: bool) -> tuple[tuple[float
         if finite.any():
             low = min(low, float(chunk[finite].min()))
             high = max(high, float(chunk[finite].max()))
-        if first_bad < 0:
+        if first_bad < 0 and allow_masked is not None:
             if allow_masked:
                 bad = softmax_rows(chunk)[1]
             else:

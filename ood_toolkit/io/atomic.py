@@ -19,9 +19,11 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "atomic_write",
+    "refuse_unwritable",
     "replace_by",
     "saying_why",
     "usable_folder",
+    "why_not",
 ]
 
 _DISK = {
@@ -126,7 +128,7 @@ def _target(name: str) -> tuple[str, os.stat_result | None]:
     """Where the bytes go, and the status of what is there."""
     target = os.path.realpath(name)
     try:
-        old = os.stat(target)
+        old = os.stat(name)  # a pipe behind /dev/stdout has no path of its own
     except OSError:
         return target, None
     if not stat.S_ISREG(old.st_mode):
@@ -139,6 +141,29 @@ def _sibling(name: str, target: str) -> str:
     folder = os.path.dirname(target)
     usable_folder(name, folder)
     return os.path.join(folder, f".{secrets.token_hex(8)}.partial")
+
+
+def refuse_unwritable(path: str | os.PathLike[str]) -> None:
+    """Refuse, before the work whose result it is, a file that cannot be put where it is to go.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or cannot be written, or `path` is a device or a pipe.
+
+    Examples
+    --------
+    >>> refuse_unwritable("scores.csv")
+    >>> refuse_unwritable("absent/scores.csv")
+    Traceback (most recent call last):
+        ...
+    ood_toolkit.errors.DataError: absent/scores.csv: there is no folder absent; make it first
+    """
+    name = os.fspath(path)
+    target = os.path.realpath(name)
+    if not os.path.isdir(target):  # a Zarr folder, say, which whoever writes it looks at
+        _target(name)
+    usable_folder(name, os.path.dirname(target))
 
 
 def usable_folder(name: str, folder: str) -> None:
@@ -169,8 +194,13 @@ def saying_why(name: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as reason:
-        why = _DISK.get(reason.errno or 0, one_line(reason))
-        raise DataError(name, "", f"cannot be written: {why}; what was there is intact") from reason
+        what = f"cannot be written: {why_not(reason)}; what was there is intact; write elsewhere"
+        raise DataError(name, "", what) from reason
+
+
+def why_not(reason: OSError) -> str:
+    """What the system says against writing, without the name of a temporary file."""
+    return _DISK.get(reason.errno or 0, reason.strerror or one_line(reason))
 
 
 def _to_disk(path: str) -> None:

@@ -17,7 +17,7 @@ from ood_toolkit.io.gate import one_line
 from ood_toolkit.io.npz import write_npz
 from ood_toolkit.outputs import Array, Outputs
 
-__all__ = ["save_outputs"]
+__all__ = ["SAVED_AS", "save_outputs"]
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _ROWS = 4096
@@ -233,3 +233,5 @@ _WRITERS: dict[
     ".csv": (lambda key: key in ("logits", "labels"), True, _csv),
 }
 """Suffix -> (which keys it holds, whether it holds bfloat16, its writer)."""
+SAVED_AS = tuple(_WRITERS)
+"""Suffixes of the formats that are written."""

@@ -51,6 +51,8 @@ def save_scores(columns: Mapping[str, Any], path: str | Path, format: str | None
         If the columns differ in length or a column is none of these types.
     DataError
         If the file cannot be written.
+    BadParameter
+        If neither suffix nor `format` say which format, or they differ.
     MissingDependency
         If pyarrow is needed and not installed.
 
@@ -73,10 +75,8 @@ def score_format(name: str, given: str | None) -> str:
     Raises
     ------
     BadParameter
-        If there is no such format, the suffix is that of another one, or standard output cannot
-        take it.
-    DataError
-        If the suffix says none.
+        If there is no such format, the suffix says none or another one, or standard output
+        cannot take it.
     """
     suffix = os.path.splitext(name)[1].lower().removeprefix(".")
     if given is not None:
@@ -91,7 +91,9 @@ def score_format(name: str, given: str | None) -> str:
         return "csv"
     if suffix not in SCORE_FORMATS:
         known = " ".join(f".{known}" for known in SCORE_FORMATS)
-        raise DataError(name, "", f"scores are written as {known}, by suffix or by format=")
+        raise BadParameter(
+            f"{name}: scores are written as {known}, by suffix or with --format (format=)"
+        )
     return suffix
 
 

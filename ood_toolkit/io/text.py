@@ -145,6 +145,13 @@ def table_arrays(
     return arrays
 
 
+_OTHER_SEPARATOR = re.compile(r"\w[,;\t]\w")
+_SEPARATE = {
+    ",": "separate columns with commas, or name a table with tabs .tsv",
+    "\t": "separate columns with tabs, or name a table with commas .csv",
+}
+
+
 @dataclass
 class Table:
     """A delimited table, with or without a header."""
@@ -187,11 +194,13 @@ class Table:
         """Column names, None without a header, and the number of rows; every row is checked."""
         rows = 0
         names: list[str] | None = None
-        for _, cells in self.records():
+        for line, cells in self.records():
             if not self.width:
                 self.width = len(cells)
                 self.header = _is_header(cells)
                 names = [cell.strip() for cell in cells] if self.header else None
+                if self.header and self.width == 1 and _OTHER_SEPARATOR.search(cells[0]):
+                    raise self._error(line, f"is one cell: {_SEPARATE[self.delimiter]}")
             rows += 1
         if not self.width:
             raise DataError(self.path, "", "holds no rows")

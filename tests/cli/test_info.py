@@ -118,6 +118,28 @@ def test_a_row_that_cannot_be_scored_is_named_not_refused(tmp_path: Path) -> Non
     assert "features: row 5 holds NaN or infinity; methods that read features refuse it" in warnings
 
 
+def test_members_have_a_range_and_their_bad_row_is_named(tmp_path: Path) -> None:
+    members = np.zeros((3, 4, 2))
+    members[1, 2] = -3, np.inf
+    tokens = np.zeros((2, 3, 4))
+    tokens[1, 2, 3], tokens[1, 1, 1] = 7, np.nan  # the NaN may be padding
+    path = save(tmp_path / "x.npz", members=members)
+    found = tool("info", path, "--json").document
+    assert found["range_members"] == [-3, 0]
+    what = "member 1: logits: row 2 holds NaN or +inf, or only -inf; methods that read members"
+    assert any(warning.startswith(what) for warning in found["warnings"])
+    found = tool("info", save(tmp_path / "t.npz", token_logits=tokens), "--json").document
+    assert (found["range_token_logits"], found["warnings"]) == ([0, 7], [])
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_an_array_without_a_finite_value_has_no_range(rows: int, tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npz", logits=np.full((rows, 2), np.nan), features=np.ones((rows, 1)))
+    found = tool("info", path, "--json").document
+    assert "range_logits" not in found
+    assert found.get("range_features") == ([1, 1] if rows else None)
+
+
 def test_shards_are_described_as_one(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     for i in range(3):

@@ -104,6 +104,32 @@ def test_a_narrow_terminal_shows_whole_names_of_options() -> None:
             assert form in run.stdout
 
 
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_help_has_words_whatever_the_terminal_says(columns: str) -> None:
+    environment = os.environ | {"COLUMNS": columns}
+    run = subprocess.run([TOOL, "fit", "--help"], env=environment, capture_output=True,
+                         text=True, check=True)  # fmt: skip
+    assert "ood-toolkit fit" in run.stdout
+    assert "detector." in run.stdout
+
+
+@pytest.mark.parametrize("encoding", ["iso8859-9", "utf-8"])  # tr_TR has the first
+def test_what_a_locale_has_no_letters_for_is_told_by_number(
+    encoding: str, files: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "\N{SNOWMAN}.npz"
+    path.write_bytes((files / "test.npz").read_bytes())
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    for words in (["methods"], ["info", path], ["score", path, files / "test.npz", "-m", "msp"]):
+        run = subprocess.run([TOOL, *words], env=environment, capture_output=True, check=False)
+        assert (run.returncode, run.stderr) == (0, b""), run.stderr
+        said = run.stdout.decode(encoding)
+        name = "Mo\u017cejko" if words == ["methods"] else "\N{SNOWMAN}.npz"
+        if encoding != "utf-8":
+            name = name.encode(encoding, "backslashreplace").decode(encoding)
+        assert name in said
+
+
 def test_a_reader_that_has_enough_is_no_error(long_file: Path) -> None:
     with spawn("score", long_file, "-m", "msp") as process:
         assert process.stdout is not None
@@ -115,12 +141,39 @@ def test_a_reader_that_has_enough_is_no_error(long_file: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_told(files: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # what is buffered is met again at the end
+@pytest.mark.parametrize("arguments", ["score test.npz -m msp", "methods --json", "--version"])
+def test_a_full_disk_is_told(arguments: str, unbuffered: str, files: Path) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "wb") as full:
-        run = subprocess.run([TOOL, "score", files / "test.npz", "-m", "msp"], stdout=full,
+        run = subprocess.run([TOOL, *arguments.split()], cwd=files, env=environment, stdout=full,
                              stderr=subprocess.PIPE, check=False)  # fmt: skip
+    what = b"standard output: cannot be written: the disk is full; write elsewhere"
+    assert run.stderr == b"Error: " + what + b"\n"
     assert run.returncode == 3
-    assert run.stderr == b"Error: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("arguments", "status"), [("scor x.npz", 2), ("score x.npz -m msp", 3), ("methods -q", 0)]
+)
+def test_a_full_disk_behind_the_messages_changes_no_status(
+    arguments: str, status: int, unbuffered: str, tmp_path: Path
+) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run([TOOL, *arguments.split()], cwd=tmp_path, env=environment,
+                             stdout=subprocess.DEVNULL, stderr=full, check=False)  # fmt: skip
+    assert run.returncode == status
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_a_pipe_by_the_name_of_a_file_is_no_file_to_replace(files: Path) -> None:
+    arguments = [TOOL, "score", "test.npz", "-m", "msp", "-o", "/dev/stdout", "--format", "csv"]
+    run = subprocess.run(arguments, cwd=files, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (3, "")
+    assert run.stderr.startswith("Error: /dev/stdout: exists and is not a regular file")
 
 
 def test_streams_that_are_closed_stop_nothing(files: Path, tmp_path: Path) -> None:
@@ -233,8 +286,10 @@ def test_an_unexpected_error_is_one_line_unless_debugged(
     run = tool("score", files / "test.npz", "-m", "msp")
     assert run.status == 3
     assert run.error.startswith("unexpected RuntimeError: first line second line; ")
-    with pytest.raises(RuntimeError):
-        tool("score", files / "test.npz", "-m", "msp", "--debug")
+    run = tool("score", files / "test.npz", "-m", "msp", "--debug")
+    assert run.status == 3  # 1 says that a check has failed
+    assert run.err.startswith("Traceback (most recent call last):\n")
+    assert run.err.endswith("\nRuntimeError: first line\nsecond line\n")
 
 
 def test_memory_that_is_not_there_is_told(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

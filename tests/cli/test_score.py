@@ -85,7 +85,7 @@ def test_the_suffix_says_the_format(suffix: str, files: Path, tmp_path: Path) ->
 
 def test_format_overrules_the_suffix(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.txt"
-    assert tool("score", files / "test.npz", "-m", "msp", "-o", out).status == 3
+    assert tool("score", files / "test.npz", "-m", "msp", "-o", out).status == 2
     assert not out.exists()
     assert tool("score", files / "test.npz", "-m", "msp", "-o", out, "--format", "csv").status == 0
     assert out.read_text().startswith("index,prediction,label,msp\n")

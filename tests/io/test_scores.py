@@ -138,7 +138,7 @@ def test_columns_that_are_refused(columns: Any, words: str, tmp_path: Path) -> N
 
 
 def test_formats_that_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"\.csv \.jsonl \.npz \.parquet"):
+    with pytest.raises(BadParameter, match=r"\.csv \.jsonl \.npz \.parquet"):
         save_scores({"a": [1]}, tmp_path / "s.xlsx")
     with pytest.raises(BadParameter, match="format 'xlsx' is not one of"):
         save_scores({"a": [1]}, tmp_path / "s.csv", format="xlsx")

@@ -44,6 +44,20 @@ def test_a_table_with_an_index_and_class_names_is_not_guessed_at(
         load(tmp_path / "x.csv")
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "hint"),
+    [("x.csv", "\t", "name a table with tabs .tsv"), ("x.csv", ";", "separate columns with commas"),
+     ("x.tsv", ",", "name a table with commas .csv")],
+)  # fmt: skip
+def test_a_header_in_one_cell_says_how_columns_are_separated(
+    name: str, separator: str, hint: str, tmp_path: Path
+) -> None:
+    rows = [["logits_0", "logits_1"], ["1", "2"]]
+    (tmp_path / name).write_text("".join(separator.join(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=f"line 1: is one cell: .*{hint}"):
+        load(tmp_path / name)
+
+
 def test_tables(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(
