@@ -127,7 +127,8 @@ def score(
     {'msp': [0.659], 'energy': [2.417]}
     """
     record = as_outputs(x)
-    expect_records(train=train, id_val=id_val)
+    if train is not None or id_val is not None:  # one row's score takes some microseconds
+        expect_records(train=train, id_val=id_val)
     listed = [methods] if isinstance(methods, str) or not isinstance(methods, Sequence) else methods
     names = tuple(item for item in listed if isinstance(item, str))
     if len(names) == len(listed) and record.logits is not None and len(record) <= FEW_ROWS:

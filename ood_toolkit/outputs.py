@@ -30,7 +30,8 @@ FLOATS = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype("f4"), np
 def _floats(name: str, values: Any, shape: str) -> Array:
     array: Any = as_streamed(values)
     array = np.asanyarray(untracked(name, values)) if array is None else array
-    if array.dtype not in FLOATS and array.dtype.newbyteorder("=") not in FLOATS:
+    native = array.dtype in FLOATS
+    if not native and array.dtype.newbyteorder("=") not in FLOATS:
         raise InputError(
             f"{name}: dtype {array.dtype} is not one of float16, bfloat16, float32, float64; "
             f"convert it first, e.g. {name}.astype('float32')"
@@ -38,7 +39,7 @@ def _floats(name: str, values: Any, shape: str) -> Array:
     if array.ndim != len(shape.split(", ")):
         raise InputError(f"{name} must be ({shape}), got shape {array.shape}")
     # a swapped float64 is not equal to np.float64: what asks for the width would take it for less
-    kept = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    kept = array if native else array.astype(array.dtype.newbyteorder("="))
     return kept  # type: ignore[no-any-return]
 
 

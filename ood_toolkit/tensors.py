@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ood_toolkit.errors import InputError
 
 __all__ = ["untracked"]
@@ -20,7 +22,7 @@ def untracked(name: str, values: Any) -> Any:
     InputError
         If torch itself can make no array of it: sparse, quantised, 8-bit numbers.
     """
-    if not (hasattr(values, "detach") and hasattr(values, "numpy")):
+    if type(values) is np.ndarray or not (hasattr(values, "detach") and hasattr(values, "numpy")):
         return values
     try:
         wide = values.float() if str(values.dtype) == "torch.bfloat16" else values

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 LEAST_SPREAD, MOST_SPREAD = 1e-100, 1e100
-"""Rows whose logits differ by less or more are scaled before anything is squared."""
+"""Rows whose logits deviate by less or more are scaled before anything is squared."""
 
 
 @method(
@@ -138,23 +138,23 @@ class StandardizedLogitScorer(FittedScorer):
     def _score(self, x: Outputs) -> Array:
         def judge(z: Array, part: slice) -> Array:
             live = z > -np.inf
-            classes = live.sum(axis=1)
-            below = _below(z, live)
-            widest = below.max(axis=1)
-            extreme = ~((widest > LEAST_SPREAD) & (widest < MOST_SPREAD))
+            mean, spread = _mean_and_spread(z, live)
+            extreme = ~((spread > LEAST_SPREAD) & (spread < MOST_SPREAD))
             if extreme.any():
-                below[extreme] = _below(_scaled(z[extreme], live[extreme]), live[extreme])
-            mean = below.sum(axis=1) / classes
-            centred = np.where(live, below - mean[:, None], 0.0)
-            spread = np.sqrt(np.einsum("nc,nc->n", centred, centred) / classes)
+                few = live[extreme]
+                mean[extreme], spread[extreme] = _mean_and_spread(_scaled(z[extreme], few), few)
             return np.asarray(mean / np.where(spread > 0, spread, 1.0))
 
         return scored_logits(x, judge)
 
 
-def _below(z: Array, live: Array) -> Array:
-    """By how much each live logit is less than the largest; 0 of others.  (n, C) -> (n, C)."""
-    return np.where(live, z.max(axis=1, keepdims=True) - z, 0.0)
+def _mean_and_spread(z: Array, live: Array) -> tuple[Array, Array]:
+    """Of how much less than the largest each live logit is, mean and deviation.  (n, C) -> (n,)."""
+    classes = live.sum(axis=1)
+    below = np.where(live, z.max(axis=1, keepdims=True) - z, 0.0)
+    mean = below.sum(axis=1) / classes
+    centred = np.where(live, below - mean[:, None], 0.0)
+    return mean, np.sqrt(np.einsum("nc,nc->n", centred, centred) / classes)
 
 
 def _scaled(z: Array, live: Array) -> Array:

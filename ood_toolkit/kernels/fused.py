@@ -42,6 +42,7 @@ from ood_toolkit.kernels.row_steps import (
 from ood_toolkit.kernels.softmax_sums import (
     Scales,
     alone_or,
+    apart,
     excess_over_largest,
     generalized,
     log_of_sum,
@@ -108,7 +109,7 @@ def fused_rows(
         put(second, floats, wanted.floats[1], group)
         put_whole(load(place, LIVE), integers, wanted.integers[1], group)
         for k in range(wanted.temperatures.size):
-            if wanted.temperatures[k] != 1.0:
+            if apart(wanted, k):
                 at = SUMS + SUMS_OF_ONE * (k + 1)
                 _put_lse(
                     z,
@@ -120,9 +121,8 @@ def fused_rows(
                     wanted.lse[k],
                     group,
                 )
-                excess = excess_over_largest(
-                    gap / wanted.temperatures[k], load(place, at + TOTAL), load(place, at + UNIT)
-                )
+                total, unit = load(place, at + TOTAL), load(place, at + UNIT)
+                excess = excess_over_largest(gap, total, unit, wanted.temperatures[k])
                 put(excess, floats, wanted.excess[k], group)
         if wanted.softmax:
             total, unit = load(place, SUMS + TOTAL), load(place, SUMS + UNIT)

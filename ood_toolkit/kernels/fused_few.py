@@ -35,6 +35,7 @@ from ood_toolkit.kernels.request import Request, Results
 from ood_toolkit.kernels.softmax_sums import (
     Scales,
     alone_or,
+    apart,
     carried,
     excess_over_largest,
     generalized,
@@ -96,12 +97,12 @@ def fused_few(
             lost = _saturated(block, classes, top)
             put_whole(lost, integers, wanted.integers[2], group)
         for k in range(wanted.temperatures.size):
-            if wanted.temperatures[k] != 1.0:
+            if apart(wanted, k):
                 high, low = scales.high[k + 1], scales.low[k + 1]
                 total, whole, unit = _summed(block, classes, top, second, high, low)
                 put(_lse(whole, top, second, high, low), floats, wanted.lse[k], group)
-                gap_k = gap / wanted.temperatures[k]
-                excess = excess_over_largest(gap_k, widen(total), widen(unit))
+                temperature = wanted.temperatures[k]
+                excess = excess_over_largest(gap, widen(total), widen(unit), temperature)
                 put(excess, floats, wanted.excess[k], group)
         if wanted.softmax:
             high, low = scales.high[0], scales.low[0]

@@ -51,7 +51,7 @@ class Request(NamedTuple):
     log_prior, prior : (k, C) float64 and (k,) int64 arrays
         ln q of each prior, and the row of its divergence.
     softmax : bool
-        Whether anything needs the softmax at temperature 1.
+        Whether anything needs more of the softmax at temperature 1 than its log-sum-exp.
     """
 
     floats: tuple[int, ...]
@@ -116,7 +116,7 @@ def request(
             gen=_rows(rows, "generalized_entropy", gens),
             log_prior=log_prior,
             prior=_rows(rows, "kl_to_prior", priors),
-            softmax=bool(gens or priors or (1.0,) in temperatures or rows.keys() & FLOATS[2:]),
+            softmax=bool(gens or priors or rows.keys() & FLOATS[2:]),
         ),
         (counts[False], counts[True]),
     )

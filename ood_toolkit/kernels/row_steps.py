@@ -30,7 +30,14 @@ from ood_toolkit.kernels._memory import load, prefetch, store, zeros
 from ood_toolkit.kernels._simd import LANES
 from ood_toolkit.kernels.energy import FARTHEST
 from ood_toolkit.kernels.readable import COLLAPSE
-from ood_toolkit.kernels.softmax_sums import Scales, carried, prepared, terms_of, unit_of
+from ood_toolkit.kernels.softmax_sums import (
+    Scales,
+    apart,
+    carried,
+    prepared,
+    terms_of,
+    unit_of,
+)
 
 __all__ = [
     "AT_TOP",
@@ -129,7 +136,7 @@ def sum_row(
         _note(scratch, SUMS + j, total, whole, unit)
         scratch[SQUARES + j], scratch[BELOW + j] = sum_lanes(squares), sum_lanes(below)
     for k in range(wanted.temperatures.size):
-        if wanted.temperatures[k] != 1.0:
+        if apart(wanted, k):
             high, low = scales.high[k + 1], scales.low[k + 1]
             total, whole, unit = _summed(row, classes, top, second, high, low)
             _note(scratch, SUMS + SUMS_OF_ONE * (k + 1) + j, total, whole, unit)
@@ -149,6 +156,8 @@ def _summed(row: Any, classes: int, top: Any, second: Any, high: Any, low: Any) 
     lost0, lost1 = total, total
     full = classes // 64 * 64
     for at in range(0, full, 64):
+        for near in range(at + classes, at + classes + 64, 16):
+            prefetch(row, near)
         e0, w0, _ = terms_of(load(row, at), how)
         e1, w1, _ = terms_of(load(row, at + 16), how)
         e2, w2, _ = terms_of(load(row, at + 32), how)

@@ -32,6 +32,7 @@ from ood_toolkit.kernels.exponential import exp, log, log1p, reduced
 __all__ = [
     "Scales",
     "alone_or",
+    "apart",
     "carried",
     "even_anchor",
     "excess_over_largest",
@@ -137,9 +138,16 @@ def carried(total: Any, lost: Any, x: Any) -> Any:
 
 
 @inline_kernel
-def excess_over_largest(gap: Any, total: Any, unit: Any) -> Any:
-    """Lse - t / T from (s - t) / T, E and u; all float64."""
-    return log1p(exp(gap) * (total / unit - 1.0))
+def apart(wanted: Any, k: int) -> bool:
+    """Whether a temperature has sums of its own: 1 shares those of the softmax, where needed."""
+    return bool(wanted.temperatures[k] != 1.0 or not wanted.softmax)
+
+
+@inline_kernel
+def excess_over_largest(gap: Any, total: Any, unit: Any, temperature: float) -> Any:
+    """Lse - t / T from s - t, E and u; all float64.  At T = 1 it has the bits of `shares`."""
+    others = (total - unit) * (1.0 / unit) if temperature == 1.0 else total / unit - 1.0
+    return log1p(exp(gap / temperature) * others)
 
 
 @inline_kernel

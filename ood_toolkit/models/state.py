@@ -34,6 +34,9 @@ def one_thread_at_a_time(model: nn.Module) -> AbstractContextManager[Any]:
 
     Of one model all who wrap it share the same lock; the thread that holds it may ask again.
     """
+    held = _USED.get(model)
+    if held is not None:  # a model keeps the lock it got first
+        return held
     with _LOOKUP:
         return _USED.setdefault(model, threading.RLock())
 

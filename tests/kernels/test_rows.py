@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ood_toolkit.errors import InputError
+from ood_toolkit.kernels.request import request
 from ood_toolkit.kernels.rows import row_statistics
 from ood_toolkit.kernels.statistics import (
     CLASSES,
@@ -173,6 +174,12 @@ def test_few_rows(rows: int, dtype: np.dtype) -> None:
             integer = statistic in (PREDICTION, CLASSES, SATURATED)
             assert values.shape == (rows,)
             assert values.dtype == (np.int64 if integer else np.float64)
+
+
+def test_excess_takes_no_more_of_the_softmax_than_its_sum() -> None:
+    """Squares and logarithms of all terms, which take a quarter of the time, are for others."""
+    assert not request((LARGEST, excess(), excess(0.5)), 10)[1].softmax
+    assert request((excess(), TAIL), 10)[1].softmax
 
 
 def test_nothing_wanted() -> None:
