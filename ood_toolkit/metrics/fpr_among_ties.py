@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ood_toolkit.kernels.likelihood import deviances
 from ood_toolkit.metrics.intervals import normal_quantile
 
-__all__ = ["likely_ranks", "quantile_of_range", "rates_of_ties", "ties_decide"]
+__all__ = ["likely_ranks", "quantile_of_range", "rates_of_ties", "ties_are_wide", "ties_decide"]
 
 Array = npt.NDArray[Any]
 
@@ -43,6 +43,19 @@ def ties_decide(hits: Array, share: float) -> bool:
     deviation = math.sqrt(int(hits[-1]) * share * (1.0 - share))
     entries = np.searchsorted(hits, likely_ranks(int(hits[-1]), share))
     return bool((hits[entries] - hits[entries - 1]).max() > max(1.0, deviation))
+
+
+def ties_are_wide(hits: Array, share: float) -> bool:
+    """Whether the group wanted is so large that at most one other may be it.
+
+    Parameters
+    ----------
+    hits, share
+        As of `ties_decide`.
+    """
+    rows = int(hits[-1])
+    own = int(np.searchsorted(hits, rows * share))
+    return bool(hits[own] - hits[own - 1] > _WIDE * math.sqrt(rows * share * (1.0 - share)))
 
 
 def rates_of_ties(hits: Array, misses: Array, share: float, level: float) -> tuple[Array, Array]:
@@ -78,8 +91,7 @@ def rates_of_ties(hits: Array, misses: Array, share: float, level: float) -> tup
     wanted = int(hits[-1]) * share
     against = np.where(reached < wanted, reached, np.where(above >= wanted, above, wanted))
     used = deviances(against.astype(np.float64), int(hits[-1]), share)
-    own = np.searchsorted(reached, wanted)
-    wide = (reached - above)[own] > _WIDE * math.sqrt(wanted * (1.0 - share))
+    wide = ties_are_wide(hits, share)
     limit = normal_quantile(0.5 + 0.5 * level if wide else level) ** 2
     kept = used <= limit
     counts = misses[entries[kept]].astype(np.float64)

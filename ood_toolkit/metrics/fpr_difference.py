@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_toolkit.metrics.false_positives import how_chosen
-from ood_toolkit.metrics.fpr_among_ties import ties_decide
+from ood_toolkit.metrics.fpr_among_ties import ties_are_wide, ties_decide
 from ood_toolkit.metrics.fpr_interval import local_curve, probit
 from ood_toolkit.metrics.influence import moments_of
 from ood_toolkit.metrics.inputs import check_share, least_count
-from ood_toolkit.metrics.intervals import Interval, degrees_of_freedom, normal_quantile
+from ood_toolkit.metrics.intervals import Interval, degrees_of_freedom
 from ood_toolkit.metrics.ranking import Ranking
 from ood_toolkit.metrics.student import student_quantile, student_two_sided
-from ood_toolkit.metrics.tied_thresholds import least_deviance, tied_interval
+from ood_toolkit.metrics.tied_thresholds import tied_interval, tied_p_value
 
 __all__ = ["fpr_difference"]
 
@@ -91,10 +91,9 @@ def _among_ties(
 ) -> tuple[float, Interval, float]:
     positives = sides[0].positives, sides[1].positives
     negatives = sides[0].negatives, sides[1].negatives
-    deviance = least_deviance(positives, negatives, share, 0.0)
-    limit = normal_quantile(level) ** 2
-    low, high = tied_interval(positives, negatives, share, difference, limit)
-    p_value = math.erfc(math.sqrt(max(deviance, 0.0) / 2.0))
+    wide = all(ties_are_wide(side.hits, share) for side in sides)
+    low, high = tied_interval(positives, negatives, share, difference, level, wide)
+    p_value = tied_p_value(positives, negatives, share, 0.0, wide)
     return difference, Interval(low, high), p_value
 
 

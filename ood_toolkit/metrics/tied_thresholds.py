@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ood_toolkit.metrics.intervals import Interval
 
-__all__ = ["least_deviance", "tied_interval"]
+__all__ = ["tied_interval", "tied_p_value"]
 
 Array = npt.NDArray[Any]
 Pair = tuple[Array, Array]
@@ -20,8 +20,10 @@ _MOST_THRESHOLDS = 400
 _HALVINGS = 40
 
 
-def least_deviance(positives: Pair, negatives: Pair, share: float, difference: float) -> float:
-    """How unlikely a difference of two methods' FPR is, at the thresholds that suit it best.
+def tied_p_value(
+    positives: Pair, negatives: Pair, share: float, difference: float, wide: bool
+) -> float:
+    """How likely a difference of two methods' FPR is, at the thresholds that suit it best.
 
     Parameters
     ----------
@@ -31,27 +33,29 @@ def least_deviance(positives: Pair, negatives: Pair, share: float, difference: f
         Of the positives, in (0, 1), that the thresholds are to let pass.
     difference : float
         FPR of the first method minus that of the second, in (-1, 1).
+    wide : bool
+        Whether `ties_are_wide` for both methods.  Thresholds are then held until half of what
+        may go wrong speaks against them; otherwise their deviance and the negatives' add up.
 
     Returns
     -------
     float
-        At least 0; of the true difference, about chi-squared with one degree of freedom or
-        less.
+        p-value, in [0, 1].
     """
-    return _Tables(positives, negatives, share).least(difference)
+    return _Tables(positives, negatives, share, wide).p_value(difference)
 
 
 def tied_interval(
-    positives: Pair, negatives: Pair, share: float, about: float, limit: float
+    positives: Pair, negatives: Pair, share: float, about: float, level: float, wide: bool
 ) -> Interval:
-    """Differences whose `least_deviance` is at most the limit, around one of them."""
-    tables = _Tables(positives, negatives, share)
+    """Differences whose `tied_p_value` is at least 1 - `level`, around one of them."""
+    tables = _Tables(positives, negatives, share, wide)
     ends = []
     for far in (-1.0, 1.0):
         near = about
         for _ in range(_HALVINGS):
             middle = 0.5 * (near + far)
-            if tables.least(middle) <= limit:
+            if tables.p_value(middle) >= 1.0 - level:
                 near = middle
             else:
                 far = middle
@@ -62,7 +66,7 @@ def tied_interval(
 class _Tables:
     """Counts by pairs of thresholds: K of the first method times L of the second."""
 
-    def __init__(self, positives: Pair, negatives: Pair, share: float) -> None:
+    def __init__(self, positives: Pair, negatives: Pair, share: float, wide: bool) -> None:
         cuts = [_thresholds(scores, share) for scores in positives]
         self.rows = len(negatives[0])
         both, first, second = _both_pass(negatives, [values for values, _, _ in cuts])
@@ -71,9 +75,25 @@ class _Tables:
         sides = [side for _, side, _ in cuts]
         bounds = [bound for _, _, bound in cuts]
         self.used = _against_share(_both_pass(positives, bounds), len(positives[0]), share, sides)
+        self.wide = wide
+        if wide:
+            self.likely = _probabilities(self.used, sides)
+            self.order = np.argsort(-self.likely, axis=None)
 
-    def least(self, difference: float) -> float:
-        """Least deviance of the difference over the pairs of thresholds."""
+    def p_value(self, difference: float) -> float:
+        """Of the difference, the largest that a pair of thresholds gives it."""
+        against = self._of_negatives(difference)
+        if not self.wide:
+            return _beyond(float((self.used + against).min()))
+        likely, against, found = self.likely.ravel(), against.ravel(), 0.0
+        for pair in self.order:
+            if 2.0 * likely[pair] <= found:
+                break  # as are all that follow
+            found = max(found, min(2.0 * float(likely[pair]), _beyond(float(against[pair]))))
+        return found
+
+    def _of_negatives(self, difference: float) -> Array:
+        """Deviance of the difference at each pair of thresholds."""
         b, c = self.only_first, self.only_second
         if difference < 0.0:
             b, c, difference = c, b, -difference
@@ -83,10 +103,25 @@ class _Tables:
         root = np.sqrt(linear**2 + 8.0 * self.rows * c * difference * (1.0 - difference))
         q = np.maximum((linear + root) / (4.0 * self.rows), 0.0)
         expected = (q + difference, q, 1.0 - 2.0 * q - difference)
-        found = sum(
-            _log_ratio(k, self.rows * e) for k, e in zip((b, c, rest), expected, strict=True)
-        )
-        return float((self.used + 2.0 * found).min())
+        found = np.zeros_like(b)
+        for counts, share in zip((b, c, rest), expected, strict=True):
+            found += 2.0 * _log_ratio(counts, self.rows * share)
+        return found
+
+
+def _beyond(deviance: float) -> float:
+    """Probability of a larger one, of chi-squared with one degree of freedom."""
+    return math.erfc(math.sqrt(max(deviance, 0.0) / 2.0))
+
+
+def _probabilities(used: Array, sides: list[Array]) -> Array:
+    """Of a larger deviance of the positives, with a degree of freedom for each side that binds."""
+    first, second = (side != 0 for side in sides)
+    found = np.exp(-0.5 * np.maximum(used, 0.0))
+    found[np.ix_(~first, ~second)] = 1.0
+    for k, j in np.argwhere(first[:, None] ^ second[None, :]):
+        found[k, j] = _beyond(float(used[k, j]))
+    return found
 
 
 def _thresholds(scores: Array, share: float) -> tuple[Array, Array, Array]:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from ood_toolkit import metrics
 from ood_toolkit.errors import InputError, ToolkitWarning, UnknownName
 from ood_toolkit.kernels.resampling import count_draws
 from ood_toolkit.metrics import FPR_RULES, Ranking
+from ood_toolkit.metrics.fpr_among_ties import ties_are_wide, ties_decide
 from ood_toolkit.metrics.ranking_bootstrap import bootstrap_states, drawn_areas
 from ood_toolkit.metrics.student import student_quantile, student_two_sided
 from tests.metrics.score_strategies import compiled, scores
@@ -354,21 +356,37 @@ def test_the_paired_test_of_the_fpr_has_the_deviation_of_drawing_anew(rule):
     assert np.mean(errors) == pytest.approx(np.std(found, ddof=1), rel=4 / math.sqrt(400))
 
 
-def test_the_paired_test_of_the_fpr_among_ties_is_the_least_deviance_of_two_tables():
+@pytest.mark.parametrize(("step", "wide"), [(0.3, False), (1.5, True)])
+def test_the_paired_test_of_the_fpr_among_ties_is_that_of_two_tables(step, wide):
     rng = np.random.default_rng(SEED)
-    shared = [rng.normal(size=n) for n in (60, 50)]
-    methods = {
-        name: tuple(np.round(s + rng.normal(size=s.size)) + shift for s, shift in
-                    zip(shared, (2.0, 0.0), strict=True))
-        for name in "ab"
-    }  # fmt: skip
-    found = metrics.bootstrap_differences(methods, "b")["a"]
-    least = slow.least_deviance(methods["a"], methods["b"], 0.95)
-    assert least > 0.01
-    assert found.p_value == pytest.approx(math.erfc(math.sqrt(least / 2)), rel=1e-6)
-    low, high = found.interval
-    assert low <= found.difference <= high
-    assert (found.p_value > 0.05) == (low <= 0.0 <= high)
+    beyond_one = 0
+    for _ in range(4):
+        shared = [rng.normal(size=n) for n in (120, 50)]
+        methods = {
+            name: tuple(np.round((s + rng.normal(size=s.size) + shift) / step) * step
+                        for s, shift in zip(shared, (2.0, 0.0), strict=True))
+            for name in "ab"
+        }  # fmt: skip
+        curves = [metrics.Ranking.of(*methods[name]).id_at_or_above for name in "ab"]
+        assert any(ties_decide(curve, 0.95) for curve in curves)
+        assert all(ties_are_wide(curve, 0.95) for curve in curves) is wide
+        pairs = slow.deviances_of_tables(methods["a"], methods["b"], 0.95)
+        if wide:
+            each = [
+                min(2 * chi2.sf(used, bound) if bound else 1.0, chi2.sf(against, 1))
+                for against, used, bound in pairs
+            ]
+            beyond_one += sum(p > 0.01 for p in each) > 1
+            expected = max(each)
+        else:
+            beyond_one += 1
+            expected = chi2.sf(min(against + used for against, used, _ in pairs), 1)
+        found = metrics.bootstrap_differences(methods, "b")["a"]
+        assert found.p_value == pytest.approx(expected, rel=1e-6)
+        low, high = found.interval
+        assert low <= found.difference <= high
+        assert (found.p_value >= 0.05) == (low <= 0.0 <= high)
+    assert beyond_one  # or one pair of thresholds was all there was
 
 
 def test_paired_bootstrap_refuses():

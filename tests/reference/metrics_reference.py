@@ -191,14 +191,17 @@ def deviance(counts, expected):
     return 2 * sum(k * math.log(k / e) for k, e in zip(counts, expected, strict=True) if k)
 
 
-def least_deviance(a, b, share):
-    """Of no difference of FPR, over every two scores as thresholds; the shares by search."""
-    least = math.inf
+def deviances_of_tables(a, b, share):
+    """Of no difference of FPR, for every two scores as thresholds; the shares by search.
+
+    With each pair: the deviance of the negatives, that of the positives, how many of them bind.
+    """
+    pairs = []
     for t, u in itertools.product(sorted(set(a[0])), sorted(set(b[0]))):
         passing = [(x >= t, y >= u) for x, y in zip(a[1], b[1], strict=True)]
         alone = sum(x > y for x, y in passing), sum(y > x for x, y in passing)
-        found = deviance(alone, [sum(alone) / 2] * 2) if sum(alone) else 0.0
-        bounds = []
+        of_negatives = deviance(alone, [sum(alone) / 2] * 2) if sum(alone) else 0.0
+        found, bounds = 0.0, []
         for scores, cut in ((a[0], t), (b[0], u)):
             n = len(scores)
             if sum(s >= cut for s in scores) < share * n:
@@ -227,8 +230,8 @@ def least_deviance(a, b, share):
                 else:
                     low = left
             found += of_cells((low + high) / 2)
-        least = min(least, found)
-    return least
+        pairs.append((of_negatives, found, len(bounds)))
+    return pairs
 
 
 def delong_covariance(a_id, a_ood, b_id, b_ood):
