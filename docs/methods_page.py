@@ -39,13 +39,13 @@ LAWS = {
 }
 
 COSTS = (
-    "Costs: N is the number of rows, of training in a fit and to be scored in a score; B that of "
-    "the training rows a scorer keeps; D that of features; other letters are explained beside "
-    "them.  They hold for the defaults.  Memory is the most that is held beside the input, the "
-    "fitted state included in a fit and not in a score.  Rows are read in blocks of a fixed "
-    "number, so that what a block takes grows with C or D alone.  AUROC on an "
-    "[open case](open-cases.md) is the mean over its outlier sets that are not synthetic, with the "
-    "defaults; it is bold where no method has more."
+    "Costs hold for the default parameters.  N is the number of rows: training rows in a fit, rows "
+    "to be scored in a score.  B is the number of training rows that a scorer keeps, D the number "
+    "of features; other letters are explained where they occur.  Memory is the most that is held "
+    "besides the input; in a fit it includes the fitted state, in a score it does not.  Rows are "
+    "read in blocks of a fixed number of rows, so the memory for a block grows only with C or D.  "
+    "AUROC on an [open case](open-cases.md) is the mean over its outlier sets that are not "
+    "synthetic, with the default parameters; bold means that no method has more."
 )
 
 
@@ -57,7 +57,7 @@ def methods_page() -> str:
         "# Methods",
         f"The catalogue holds {len(rows)} methods.  Larger always means more in-distribution.  "
         "Notation: z is a row of logits, C the number of its unmasked classes, p its softmax, f "
-        "its row of features, W and b the last layer, ln the natural logarithm, "
+        "the row of features, W and b the last layer, ln the natural logarithm, "
         "lse(z) = ln sum exp(z).  `ood-toolkit methods` prints the same catalogue.",
         COSTS,
         _table(
