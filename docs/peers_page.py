@@ -39,7 +39,8 @@ theirs) are those of that set, and *why* gives a reason for each difference beyo
 *Given float64* is the correlation when pytorch-ood gets the logits in float64, where it accepts
 them: where that is 1, the difference is rounding.  Each reason has a test,
 `tests/test_peer_conventions.py`, which repeats pytorch-ood's formula with and without the step
-that the reason names.  {{doc}}`names` maps the names and lists the settings whose defaults differ."""
+that the reason names.  {{doc}}`names` maps the names and lists the settings whose defaults
+differ."""
 
 
 def peers_page(document: Mapping[str, Any] | None = None) -> str:
