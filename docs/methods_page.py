@@ -87,8 +87,8 @@ def _compositions(rows: Iterable[Method]) -> list[str]:
         return []
     return [
         f"{_listed(shapings)} change the features or the last layer and then score the new "
-        "logits by `energy`.  A plus puts any other method from the logits in its place: "
-        "`-m react+gen`; parameters of both are set under that name."
+        "logits by `energy`.  To use another logit method instead, join the names by a plus: "
+        "`-m react+gen`; the parameters of both are set under that joint name."
     ]
 
 
@@ -157,7 +157,7 @@ def _section(row: Method) -> list[str]:
         parts.append(_choice(row))
     if row.laws:
         parts.append(
-            f"Scores do not change under {_listed(LAWS[law] for law in sorted(row.laws))}."
+            f"Scores are invariant under {_listed(LAWS[law] for law in sorted(row.laws))}."
         )
     parts.append(f"Works where {notes.works}; fails where {notes.fails}.")
     parts += [text for text in (figures(row.name), standing(row.name)) if text]
@@ -203,7 +203,7 @@ def figures(method: str, cases: Mapping[str, Any] | None = None) -> str:
 
 def _choice(row: Method) -> str:
     """How the setting is chosen, and from which."""
-    text = f"Without outliers the setting is chosen by: {{doc}}`{row.auto} <tuning>`."
+    text = f"Parameters are chosen without outliers by: {{doc}}`{row.auto} <tuning>`."
     settings = [f"`{key}` {', '.join(map(_shown, row.grid[key]))}" for key in row.grid]
     return f"{text}  Grid: {'; '.join(settings)}." if settings else text
 
