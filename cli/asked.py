@@ -92,7 +92,7 @@ def method_option(*, required: bool, multiple: bool = True, default: str | None 
         default=[default] if multiple and default else default,
         shell_complete=complete_methods,
         help="Method, as `ood-toolkit methods` lists it"
-        + ("; several with commas or by repeating the option." if multiple else "."),
+        + ("; separate several with commas, or repeat the option." if multiple else "."),
     )
 
 
@@ -103,7 +103,7 @@ def detectors_option(more: str = "") -> Any:
         "detectors",
         metavar="DETECTOR",
         multiple=True,
-        help=f"A fitted detector, as `fit` saves it{more}.",
+        help=f"A fitted detector, saved by `fit`{more}.",
     )
 
 

@@ -31,24 +31,24 @@ SHOWN = ("near", "far", "synthetic", "csid")
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--list", "listing", is_flag=True, help="Print the benchmarks that are known.")
+@click.option("--list", "listing", is_flag=True, help="List the known benchmarks.")
 @click.option(
     "--outputs",
     metavar="DIR",
-    help="Outputs of your classifier, one file a set, named as the sets are; with --model they "
-    "are written there.",
+    help="Folder of your classifier's outputs, one file per set, named like the sets; with --model "
+    "they are written there.",
 )
 @click.option(
     "--scores",
     metavar="[METHOD=]DIR",
     multiple=True,
-    help="Score files of OpenOOD, one a set; repeat for more methods.",
+    help="Folder of OpenOOD's score files, one per set; repeat for more methods.",
 )
 @click.option("--id-name", metavar="NAME", help="The in-distribution file among --scores.")
 @click.option("--data-root", metavar="DIR", help="The folder of the benchmark's files.")
-@click.option("--download", is_flag=True, help="Fetch into --data-root what can be fetched.")
+@click.option("--download", is_flag=True, help="Download what can be downloaded to --data-root.")
 @click.option(
-    "--full-spectrum", is_flag=True, help="Count rows of known classes under a shift as ID."
+    "--full-spectrum", is_flag=True, help="Count covariate-shifted rows as in-distribution."
 )
 @click.option(
     "--openood-csv", metavar="FILE", help="Also write one method's table as OpenOOD does."

@@ -37,7 +37,7 @@ def complete_calibrators(ctx: Any, param: Any, incomplete: str) -> list[str]:
     help="Calibrator; auto takes the simplest that is as good as the best.",
 )
 @set_option("KEY")
-@click.option("--train", metavar="FILE", help="Training outputs, which dac measures distance to.")
+@click.option("--train", metavar="FILE", help="Training outputs, needed by dac.")
 @click.option(
     "-o", "--output", metavar="CALIBRATOR", required=True, help="A file ending in .safetensors."
 )
@@ -55,8 +55,8 @@ def calibrate(
 ) -> None:
     """Fit a calibrator on VAL, labelled rows the classifier was not trained on, and save it.
 
-    Prints accuracy, NLL, Brier score and ECE of those rows before and after; on rows that
-    the calibrator has seen the figures after are a little too good.
+    Prints accuracy, NLL, Brier score and ECE of those rows before and after; the
+    figures after are a little too good, since the calibrator was fitted on these rows.
     """
     from ood_toolkit.bounded import fitted_on_what_fits, what_fits
     from ood_toolkit.calibration import find_calibrator, make_calibrator, save_calibrator
@@ -93,7 +93,7 @@ def calibrate(
 
 @click.command()
 @click.argument("file")
-@click.option("--calibrator", metavar="CALIBRATOR", required=True, help="As `calibrate` saves it.")
+@click.option("--calibrator", metavar="CALIBRATOR", required=True, help="Saved by `calibrate`.")
 @click.option("-o", "--output", metavar="OUT", required=True, help="An outputs file to write.")
 @reading_options
 def apply(
@@ -105,9 +105,9 @@ def apply(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Write FILE again with calibrated logits, whose softmax are the new probabilities.
+    """Write FILE again with calibrated logits, whose softmax gives the new probabilities.
 
-    Everything else stays, but for the head, which does not make the new logits.  Where all
+    Everything else is kept except the head, which does not give the new logits.  Where all
     rows are labelled, accuracy, NLL, Brier score and ECE are printed before and after.
     """
     from ood_toolkit.calibration.persistence import read_calibrator

@@ -16,10 +16,10 @@ HEADINGS = {
         "methods": "List every method: what it needs, what it is fitted on, its parameters.",
         "info": "Say what FILE holds: outputs, as a file, folder or glob, a detector, "
         "calibrator or policy.",
-        "warmup": "Compile what score, fit and evaluate call, and keep it on disk.",
+        "warmup": "Compile the numerical code of score, fit and evaluate ahead of time.",
     },
     "Score": {
-        "extract": "Run a PyTorch or ONNX classifier over data and write what it says.",
+        "extract": "Run a PyTorch or ONNX classifier over data and write its outputs.",
         "score": "Score each row of one or more outputs files.",
         "fit": "Fit a method on TRAIN, labelled in-distribution outputs, and save the detector.",
         "explain": "Explain rows of FILE by the support rows nearest to them.",
@@ -27,8 +27,8 @@ HEADINGS = {
     "Decide": {
         "calibrate": "Fit a calibrator on VAL, labelled rows the classifier was not trained on, "
         "and save it.",
-        "apply": "Write FILE again with calibrated logits, whose softmax are the new "
-        "probabilities.",
+        "apply": "Write FILE again with calibrated logits, whose softmax gives the "
+        "new probabilities.",
         "threshold": "Set an abstention threshold on in-distribution rows and store it in the "
         "detector.",
         "policy": "Write the rule that accepts a prediction, defers it to a person, or rejects "
@@ -37,16 +37,16 @@ HEADINGS = {
         "look like ID.",
     },
     "Measure": {
-        "evaluate": "Measure how well methods tell in-distribution rows from "
-        "out-of-distribution ones.",
+        "evaluate": "Measure how well methods separate in-distribution from "
+        "out-of-distribution rows.",
         "errors": "Measure misclassification detection on FILE, whose rows are all labelled.",
         "stress": "Check scores where they are known to fail, on FILE, in-distribution rows.",
         "benchmark": "Run methods on the benchmark NAME: known, a .toml file, or a folder of "
         "outputs.",
         "compare": "Compare results that `evaluate` or `benchmark` wrote with --json-out or "
         "--scores-out.",
-        "report": "Draw what `evaluate` or `benchmark` wrote with --json-out: a page, or figures.",
-        "convert": "Convert files of OpenOOD and FD-Shifts.",
+        "report": "Draw results of `evaluate` or `benchmark` (--json-out): a page, or figures.",
+        "convert": "Convert to and from files of OpenOOD and FD-Shifts.",
     },
 }
 """The headings of the overview, and what stands under each."""

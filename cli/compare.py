@@ -27,29 +27,29 @@ FAILED = 1
 @click.option(
     "--published",
     metavar="NAME",
-    help="Also a table of published figures, cifar10-resnet18 say; --list names them.",
+    help="Also show published figures, e.g. cifar10-resnet18; --list prints the names.",
 )
 @click.option("--list", "listing", is_flag=True, help="Print the tables of published figures.")
 @click.option(
     "--fail-if-worse",
     is_flag=True,
     help="Exit with 1 if an AUROC of a later file lies below the interval of the first file's, or "
-    "is not there.",
+    "is missing.",
 )
 @click.option(
     "--margin",
     type=click.FloatRange(0, 1),
-    help="With --fail-if-worse: how far an AUROC may fall, instead of the interval.",
+    help="With --fail-if-worse: how much an AUROC may fall, instead of the interval.",
 )
 @click.option(
     "--pool",
     is_flag=True,
-    help="The files are runs of one evaluation, with other seeds or models: mean and deviation.",
+    help="Pool runs of one evaluation with different seeds or models: mean and deviation.",
 )
 @click.option(
     "--rank",
     type=click.Choice(["nemenyi", "wilcoxon"]),
-    help="Rank the methods over all data sets of the files, with this test of which differ.",
+    help="Rank the methods over all data sets of the files, and test which differ.",
 )
 @print_options
 def compare(
@@ -66,9 +66,9 @@ def compare(
 ) -> None:
     """Compare results that `evaluate` or `benchmark` wrote with --json-out or --scores-out.
 
-    The first file is what the others are held against.  Folders of --scores-out hold the scores
-    of every row: their AUROCs are tested on the same rows.  Beside published figures, a mark
-    says what differs: the sets, the convention, the method's settings.
+    The others are compared with the first.  Folders of --scores-out hold the scores of every
+    row, so their AUROCs are tested on the same rows.  With --published, a mark says what
+    differs from the published figures: the sets, the convention, the method's settings.
     """
     if listing:
         _print_tables(as_json)

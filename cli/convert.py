@@ -56,10 +56,10 @@ def convert(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Convert files of OpenOOD and FD-Shifts.
+    """Convert to and from files of OpenOOD and FD-Shifts.
 
-    OpenOOD's features (`feat_list`, `label_list`) are read as they are by every command, its
-    score files by `benchmark --scores`.
+    OpenOOD's features (`feat_list`, `label_list`) need no conversion: every command reads
+    them, and `benchmark --scores` reads its score files.
     """
     if (source is None) == (target is None):
         raise click.UsageError("give --from or --to, one of them")

@@ -29,21 +29,21 @@ __all__ = ["errors"]
     "ood_files",
     metavar="[NAME=]FILE",
     multiple=True,
-    help="Outliers, to be rejected beside the wrong predictions; repeat for more sets.",
+    help="Outliers, to be rejected as well as wrong predictions; repeat for more sets.",
 )
 @click.option(
     "--ood-cost",
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Of accepting an outlier, in wrong predictions.",
+    help="Cost of accepting an outlier; a wrong prediction costs 1.",
 )
 @count(
     "--bootstrap",
     default=200,
-    help="Resamples behind the intervals of risks and coverages; 0 for none.",
+    help="Resamples for the intervals of risks and coverages; 0 for no intervals.",
 )
-@click.option("--json-out", metavar="FILE", help="Also write the JSON document.")
+@click.option("--json-out", metavar="FILE", help="Also write all results as JSON.")
 @reading_options
 def errors(
     file: str,
@@ -61,8 +61,8 @@ def errors(
 
     AUROC and AUPR of right against wrong predictions, the area under the risk-coverage
     curve, and the selective risk at several coverages; the classifier's own accuracy, NLL,
-    Brier score and ECE.  With --ood also the risk where outliers are to be rejected too:
-    wrong predictions and, weighed by --ood-cost, outliers among all rows accepted.
+    Brier score and ECE.  With --ood also the risk if outliers should be rejected too: wrong
+    predictions plus outliers, weighted by --ood-cost, as a share of all rows accepted.
     """
     import json
     import math

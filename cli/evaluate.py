@@ -25,7 +25,7 @@ __all__ = ["evaluate"]
     "--id-name",
     metavar="NAME",
     show_default="the file's, less its suffix",
-    help="What tables and results call the rows of --id.",
+    help="Name of the --id rows in tables and results.",
 )
 @click.option(
     "--ood",
@@ -40,7 +40,7 @@ __all__ = ["evaluate"]
     "shifted_files",
     metavar="NAME=FILE",
     multiple=True,
-    help="Rows of the known classes under a shift, which count as in-distribution (full "
+    help="Covariate-shifted rows of the known classes, counted as in-distribution (full "
     "spectrum); repeat for more.",
 )
 @asked_options(default="all")
@@ -67,10 +67,11 @@ def evaluate(
     verbose: bool,
     **measure: Any,
 ) -> None:
-    """Measure how well methods tell in-distribution rows from out-of-distribution ones.
+    """Measure how well methods separate in-distribution from out-of-distribution rows.
 
-    `-m all`, the default, runs every method whose needs the files meet.  Labels of --ood
-    files are ignored.  Rows that methods are fitted or tuned on may not be reported on.
+    `-m all`, the default, runs every method for which the files hold what it needs.  Labels
+    of --ood files are ignored.  Rows used to fit or tune methods may not be among those
+    reported on.
     """
     sets, shifted = _sets("--ood", ood_files), _sets("--csid", shifted_files)
     stacks = asked.stacks("id", "tune", *sets, *shifted, main=None)

@@ -36,7 +36,7 @@ MOST = 100_000
     "--neighbors",
     least=1,
     default=5,
-    help="Nearest support rows to list of each.",
+    help="How many of the nearest support rows to list for each row.",
 )
 @reading_options
 def explain(
@@ -51,8 +51,9 @@ def explain(
 ) -> None:
     """Explain rows of FILE by the support rows nearest to them.
 
-    Says whether each row is accepted and which test decides, lists the nearest support rows
-    with their labels and distances, and behind them the one that ends the run of agreement.
+    Says whether each row is accepted and which test decides, and lists the nearest support
+    rows (training rows) with labels and distances, then the first that disagrees with the
+    prediction.
     """
     chosen = _numbers(rows) if rows is not None else None
     from dataclasses import asdict

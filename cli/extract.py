@@ -36,29 +36,37 @@ def model_options(*, required: bool) -> Callable[[Any], Any]:
         click.option(
             "--weights", metavar="FILE", help=".safetensors or .pt file of the model's tensors."
         ),
-        click.option("--head", metavar="NAME", help="The last linear layer, if not found."),
         click.option(
-            "--features", metavar="NAME", help="The module whose output are the features."
+            "--head", metavar="NAME", help="The last linear layer, if not found by itself."
+        ),
+        click.option(
+            "--features", metavar="NAME", help="Name of the module that outputs the features."
         ),
         click.option(
             "--layer",
             "layers",
             metavar="NAME",
             multiple=True,
-            help="Keep this layer too; repeatable.",
+            help="Also keep this layer's output; repeat for more.",
         ),
-        count("--batch-size", least=1, default=64, help="Inputs that the model sees at a time."),
+        count("--batch-size", least=1, default=64, help="Inputs per batch."),
         click.option("--device", metavar="NAME", help="Where the model runs, such as cuda:0."),
         click.option(
-            "--size", type=click.IntRange(1), help="Scale the shorter side and cut the middle."
+            "--size",
+            type=click.IntRange(1),
+            help="Scale the shorter side to this, crop the centre.",
         ),
         click.option(
-            "--channels", type=click.Choice(["1", "3"]), help="Make images grey or colour."
+            "--channels",
+            type=click.Choice(["1", "3"]),
+            help="Convert images to grey (1) or RGB (3).",
         ),
         click.option(
-            "--mean", metavar="A,B,C", default="0", help="Subtracted from values in [0, 1]."
+            "--mean", metavar="A,B,C", default="0", help="Mean to subtract from values in [0, 1]."
         ),
-        click.option("--std", metavar="A,B,C", default="1", help="Divided into them."),
+        click.option(
+            "--std", metavar="A,B,C", default="1", help="Standard deviation to divide by."
+        ),
     )
 
     def add(command: Any) -> Any:
@@ -92,11 +100,11 @@ def model_options(*, required: bool) -> Callable[[Any], Any]:
     default="test",
     help="Part of cifar, idx or hf.",
 )
-@count("--shard-rows", least=1, default=10_000, help="Rows of one shard.")
+@count("--shard-rows", least=1, default=10_000, help="Rows per shard.")
 @click.option(
     "--channels-last",
     is_flag=True,
-    help="Lay images out channels last for the model: quicker on the CPU; last digits differ.",
+    help="Use the channels-last memory layout: faster on the CPU; last digits differ.",
 )
 @resume_options
 @dask_option
@@ -125,7 +133,7 @@ def extract(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run a PyTorch or ONNX classifier over data and write what it says.
+    """Run a PyTorch or ONNX classifier over data and write its outputs.
 
     The model's code is imported and run: use models that you trust.
     """

@@ -58,7 +58,7 @@ def fit(
     """Fit a method on TRAIN, labelled in-distribution outputs, and save the detector.
 
     With --tpr the detector also carries a threshold, set on --id-val; `score --detector`
-    then says for each row whether to accept it, and its p-value.
+    then also gives each row's p-value and whether it is accepted.
     """
     from ood_toolkit.decision import Threshold
     from ood_toolkit.detectors.planner import as_detector, fit_method

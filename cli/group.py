@@ -54,10 +54,10 @@ class Commands(LazyGroup):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ood_toolkit", message="%(prog)s %(version)s")
 def cli() -> None:
-    """How sure is a prediction, does the input belong, when to abstain.
+    """Out-of-distribution detection, calibration and abstention for trained classifiers.
 
-    Answers come from what a trained classifier already gives: saved logits, features,
-    labels and the last layer's weights.  A higher score always means "more
+    Works on what a classifier already computes: saved logits, features, labels and the last
+    layer's weights.  A higher score always means "more
     in-distribution".
 
     Start with `ood-toolkit benchmark fashion`, or score your own file:

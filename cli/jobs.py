@@ -36,10 +36,8 @@ _KEPT = 64 << 20
 def resume_options(command: Any) -> Any:
     """Add --resume and --force."""
     for option in (
-        click.option("--force", is_flag=True, help="Remove what an unfinished run left."),
-        click.option(
-            "--resume", is_flag=True, help="Go on from what an unfinished run of the same job left."
-        ),
+        click.option("--force", is_flag=True, help="Delete what an unfinished run left."),
+        click.option("--resume", is_flag=True, help="Continue an unfinished run of the same job."),
     ):
         command = option(command)
     return command

@@ -39,12 +39,12 @@ def measure_options(command: Any) -> Any:
     for option in (
         click.option("--latex", metavar="FILE", help="Also write the table for LaTeX."),
         click.option("--markdown", metavar="FILE", help="Also write the table as Markdown."),
-        click.option("--csv", "csv_out", metavar="FILE", help="Also write one line a result."),
-        click.option("--json-out", metavar="FILE", help="Also write the JSON document."),
+        click.option("--csv", "csv_out", metavar="FILE", help="Also write one line per result."),
+        click.option("--json-out", metavar="FILE", help="Also write all results as JSON."),
         click.option(
             "--scores-out",
             metavar="DIR",
-            help="Also write the scores of every row, a file a set, for paired tests by "
+            help="Also write the scores of every row, one file per set, for paired tests by "
             "`ood-toolkit compare`.",
         ),
         click.option(
@@ -57,9 +57,9 @@ def measure_options(command: Any) -> Any:
         click.option(
             "--workers",
             type=click.IntRange(min=1),
-            show_default="one a processor, where there is work and memory enough",
-            help="Most methods to fit and score side by side, each in a process of its own; the "
-            "results are the same.",
+            show_default="one per processor, if work and memory allow",
+            help="Maximum number of methods to fit and score in parallel, each in its own "
+            "process; results do not depend on it.",
         ),
         click.option(
             "--cache",
@@ -67,19 +67,19 @@ def measure_options(command: Any) -> Any:
             envvar="OOD_TOOLKIT_CACHE",
             show_envvar=True,
             help="Keep scores and fitted detectors in DIR: a later run computes only what "
-            "changed, and a killed one goes on where it was.",
+            "changed, and a killed one continues where it stopped.",
         ),
-        count("--seed", default=0, help="Of the bootstrap."),
+        count("--seed", default=0, help="Seed of the bootstrap."),
         count(
             "--bootstrap",
             default=1000,
-            help="Resamples behind the intervals of AUPR, whose bias they show; 0 for none of "
-            "these.  Those of AUROC and FPR take no resamples.",
+            help="Resamples for the bias of AUPR's intervals; 0 for no intervals of AUPR.  Those "
+            "of AUROC and FPR need none.",
         ),
         choice(
             "--id-subset",
             of=["all", "correct"],
-            help="Whether misclassified in-distribution rows count.",
+            help="Use all in-distribution rows, or only those classified right.",
         ),
         choice(
             "--aupr",

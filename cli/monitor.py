@@ -16,16 +16,14 @@ ALARM = 1
 
 @click.command()
 @click.argument("inputs", metavar="FILE...", nargs=-1, required=True)
-@click.option(
-    "--detector", metavar="DETECTOR", required=True, help="With a threshold, as `fit` saves it."
-)
+@click.option("--detector", metavar="DETECTOR", required=True, help="Detector with a threshold.")
 @share(
     "--false-alarm",
     one=False,
     default=0.01,
-    help="Chance of any alarm while all rows are in-distribution.",
+    help="Probability of any alarm while all rows are in-distribution.",
 )
-@count("--seed", default=0, shown=False, help="Of the chance that breaks ties.")
+@count("--seed", default=0, shown=False, help="Seed of the random tie-breaking.")
 @reading_options
 def monitor(
     inputs: tuple[str, ...],
@@ -39,9 +37,9 @@ def monitor(
 ) -> None:
     """Watch the rows of FILEs in order; exit with status 1 when they no longer look like ID.
 
-    Rows are compared with the held-out rows behind the detector's threshold, and with each
-    other.  The alarm is a sequential test: however long the stream, it comes by chance no
-    oftener than --false-alarm.
+    Rows are compared with the held-out rows that set the detector's threshold, and with each
+    other.  The alarm is a sequential test: however long the stream, the probability of a false
+    alarm is at most --false-alarm.
 
     Rows must be in the order in which they arrived, or shuffled: a file sorted by class, or by
     anything else that the score depends on, changes from row to row and raises an alarm.

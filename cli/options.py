@@ -78,9 +78,9 @@ def talking(quiet: bool, verbose: bool) -> Iterator[Talk]:
 def talk_options(command: Command) -> Command:
     """Add -q, -v and --debug."""
     for option in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Tracebacks for errors."),
-        click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr."),
+        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
+        click.option("-v", "--verbose", is_flag=True, help="Print more on stderr."),
+        click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr."),
     ):
         command = option(command)
     return command
@@ -89,7 +89,7 @@ def talk_options(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """Add --json."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else."
+        "--json", "as_json", is_flag=True, help="Print one JSON document, nothing else."
     )(command)
 
 
@@ -184,7 +184,10 @@ def file_options(command: Command) -> Command:
     )(wrapped)
     for key in reversed(_KEYS):
         wrapped = click.option(
-            f"--{key.replace('_', '-')}-key", f"{key}_key", metavar="KEY", help=f"Where {key} lies."
+            f"--{key.replace('_', '-')}-key",
+            f"{key}_key",
+            metavar="KEY",
+            help=f"Name of {key} in FILE.",
         )(wrapped)
     wrapped = click.option(
         "--head", metavar="FILE", help="Take the last layer's weight and bias from this file."
@@ -207,7 +210,7 @@ def memory_option(command: Command) -> Command:
         type=Size(),
         callback=quarter,
         show_default="a quarter of what is free",
-        help="Most memory to use, e.g. 512MiB; rows of larger files are read some at a time.",
+        help="Memory limit, e.g. 512MiB; larger files are read block by block.",
     )(command)
 
 

@@ -25,21 +25,21 @@ __all__ = ["policy", "policy_facts"]
     metavar="DETECTOR",
     multiple=True,
     required=True,
-    help="With a threshold, as `threshold` stores it; a row that any rejects is rejected.",
+    help="Detector with a threshold; repeat for more: a row that any rejects is rejected.",
 )
-@click.option("--calibrator", metavar="CALIBRATOR", help="As `calibrate` saves it.")
+@click.option("--calibrator", metavar="CALIBRATOR", help="Saved by `calibrate`.")
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1),
     show_default="0",
-    help="Defer rows whose largest probability lies below.",
+    help="Defer predictions whose probability is lower.",
 )
 @share(
     "--risk",
     one=False,
-    help="Find the confidence at which accepted predictions are wrong at most so often.",
+    help="Find the confidence at which at most this share of accepted predictions is wrong.",
 )
-@share("--delta", one=False, told="0.05", help="How often --risk may fail.")
+@share("--delta", one=False, told="0.05", help="Probability that --risk is exceeded.")
 @click.option(
     "--id-val", metavar="FILE", help="Labelled rows for --risk, used for nothing else before."
 )
@@ -60,7 +60,7 @@ def policy(
 ) -> None:
     """Write the rule that accepts a prediction, defers it to a person, or rejects the input.
 
-    `score --policy` then says for each row what to do, and why.
+    `score --policy` then gives each row's action and the reason for it.
     """
     from ood_toolkit.calibration.persistence import read_calibrator
     from ood_toolkit.decision import Policy

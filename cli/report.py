@@ -143,9 +143,9 @@ def report(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Draw what `evaluate` or `benchmark` wrote with --json-out: a page, or figures.
+    """Draw results of `evaluate` or `benchmark` (--json-out): a page, or figures.
 
-    A folder of --scores-out will do, but its results hold no curves.
+    A folder of --scores-out works too, but its results hold no curves.
     The page is one file with everything in it: it opens without a network, and can be mailed,
     printed, or put on any server.
     """

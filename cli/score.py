@@ -42,7 +42,7 @@ __all__ = ["score"]
     "--policy",
     "policy_file",
     metavar="POLICY",
-    help="As `policy` saves it: what to do with each row, and why.",
+    help="A policy, saved by `policy`: adds an action and a reason for each row.",
 )
 @click.option(
     "-o",
@@ -57,7 +57,7 @@ __all__ = ["score"]
     "--format",
     "format_",
     type=click.Choice(["csv", "jsonl", "npz", "parquet"]),
-    help="Format, where the name does not say it.",
+    help="Format, if the file name does not tell it.",
 )
 @file_options
 @memory_option
@@ -81,9 +81,9 @@ def score(
 ) -> None:
     """Score each row of one or more outputs files.
 
-    Higher = more in-distribution.  Columns: index, prediction, label where known, one for
-    each method; with a thresholded detector also its p-value and whether it accepts; with a
-    policy also the action, accept, defer or reject, and the reason.
+    Higher = more in-distribution.  Columns: index, prediction, label where known, one
+    per method; with a detector that has a threshold also the p-value and whether the row is
+    accepted; with a policy also the action (accept, defer or reject) and the reason.
     """
     names = asked.names()
     stacks = _refuse_what_does_not_fit(

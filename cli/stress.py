@@ -24,7 +24,7 @@ __all__ = ["stress"]
 @click.argument("file")
 @asked_options()
 @detectors_option("; its own threshold decides, if it has one")
-@count("--rows", least=1, default=1000, help="Use at most so many rows, evenly spread.")
+@count("--rows", least=1, default=1000, help="Use at most this many rows, evenly spread.")
 @share(
     "--tpr",
     one=True,
@@ -45,9 +45,10 @@ def stress(
 ) -> None:
     """Check scores where they are known to fail, on FILE, in-distribution rows.
 
-    Far field: rows are moved away from the origin, up to 1024 times as far; the share that
-    still looks as in-distribution as the median row.  Fragility: the probabilities are moved
-    and no prediction changes; the share of decisions that flip.
+    Far field: rows are moved up to 1024 times as far from the origin; the table gives the
+    share that still looks as in-distribution as the median row.  Fragility: the probabilities
+    are changed without changing any prediction; the table gives the share of decisions that
+    flip.
     """
     from ood_toolkit.detectors.persistence import read_scorer
     from ood_toolkit.evaluation import stress as run_stress

@@ -23,9 +23,12 @@ RULES = ("tpr", "class", "selective-risk", "expected-error", "method")
 
 
 @click.command()
-@click.option("--detector", metavar="DETECTOR", required=True, help="As `fit` saves it.")
+@click.option("--detector", metavar="DETECTOR", required=True, help="A detector saved by `fit`.")
 @click.option(
-    "--id-val", metavar="FILE", required=True, help="In-distribution outputs not fitted on."
+    "--id-val",
+    metavar="FILE",
+    required=True,
+    help="In-distribution outputs that were not used to fit.",
 )
 @choice(
     "--rule",
@@ -38,12 +41,12 @@ RULES = ("tpr", "class", "selective-risk", "expected-error", "method")
 @click.option(
     "--guarantee",
     is_flag=True,
-    help="Accept that share of new rows too, with confidence 1 - delta.",
+    help="Accept at least --tpr of new rows too, with confidence 1 - delta.",
 )
-@share("--delta", one=False, told="0.05", help="How often a guarantee may fail.")
+@share("--delta", one=False, told="0.05", help="Probability that the guarantee fails.")
 @share("--risk", one=False, help="The bound of selective-risk and expected-error.")
 @click.option(
-    "-o", "--output", metavar="FILE", help="Write the detector there instead of over DETECTOR."
+    "-o", "--output", metavar="FILE", help="Write the detector here instead of replacing it."
 )
 @bounded_reading_options
 def threshold(
@@ -62,10 +65,10 @@ def threshold(
 ) -> None:
     """Set an abstention threshold on in-distribution rows and store it in the detector.
 
-    `score --detector` then says for each row whether to accept it, and its p-value.  With
-    --guarantee the threshold is lowered until the share accepted of all in-distribution
-    rows, not only of these, is at least --tpr with confidence 1 - delta.  Rules of risk need
-    labels.
+    `score --detector` then also gives each row's p-value and whether it is accepted.  With
+    --guarantee the threshold is lowered until, with confidence 1 - delta, it accepts at least
+    a share --tpr of all in-distribution rows, not only of those in --id-val.  The rules that
+    bound a risk need labels.
     """
     from ood_toolkit.detectors.persistence import read_scorer
     from ood_toolkit.detectors.saving import save_scorer

@@ -24,7 +24,7 @@ Step = tuple[str, Callable[[], Any]]
 @click.option("--half", is_flag=True, help="Also for float16 and bfloat16 logits.")
 @print_options
 def warmup(half: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Compile what score, fit and evaluate call, and keep it on disk.
+    """Compile the numerical code of score, fit and evaluate ahead of time.
 
     Otherwise the first command that needs a kernel takes some seconds longer.
     """

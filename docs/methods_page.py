@@ -39,13 +39,13 @@ LAWS = {
 }
 
 COSTS = (
-    "Costs: N is the number of rows, of training in a fit and to be scored in a score; B that of "
-    "the training rows a scorer keeps; D that of features; other letters are explained beside "
-    "them.  They hold for the defaults.  Memory is the most that is held beside the input, the "
-    "fitted state included in a fit and not in a score.  Rows are read in blocks of a fixed "
-    "number, so that what a block takes grows with C or D alone.  AUROC on an "
-    "[open case](open-cases.md) is the mean over its outlier sets that are not synthetic, with the "
-    "defaults; it is bold where no method has more."
+    "Costs hold for the default parameters.  N is the number of rows: training rows in a fit, rows "
+    "to be scored in a score.  B is the number of training rows that a scorer keeps, D the number "
+    "of features; other letters are explained where they occur.  Memory is the most that is held "
+    "besides the input; in a fit it includes the fitted state, in a score it does not.  Rows are "
+    "read in blocks of a fixed number of rows, so the memory for a block grows only with C or D.  "
+    "AUROC on an [open case](open-cases.md) is the mean over its outlier sets that are not "
+    "synthetic, with the default parameters; bold means that no method has more."
 )
 
 
@@ -57,7 +57,7 @@ def methods_page() -> str:
         "# Methods",
         f"The catalogue holds {len(rows)} methods.  Larger always means more in-distribution.  "
         "Notation: z is a row of logits, C the number of its unmasked classes, p its softmax, f "
-        "its row of features, W and b the last layer, ln the natural logarithm, "
+        "the row of features, W and b the last layer, ln the natural logarithm, "
         "lse(z) = ln sum exp(z).  `ood-toolkit methods` prints the same catalogue.",
         COSTS,
         _table(
@@ -87,8 +87,8 @@ def _compositions(rows: Iterable[Method]) -> list[str]:
         return []
     return [
         f"{_listed(shapings)} change the features or the last layer and then score the new "
-        "logits by `energy`.  A plus puts any other method from the logits in its place: "
-        "`-m react+gen`; parameters of both are set under that name."
+        "logits by `energy`.  To use another logit method instead, join the names by a plus: "
+        "`-m react+gen`; the parameters of both are set under that joint name."
     ]
 
 
@@ -157,7 +157,7 @@ def _section(row: Method) -> list[str]:
         parts.append(_choice(row))
     if row.laws:
         parts.append(
-            f"Scores do not change under {_listed(LAWS[law] for law in sorted(row.laws))}."
+            f"Scores are invariant under {_listed(LAWS[law] for law in sorted(row.laws))}."
         )
     parts.append(f"Works where {notes.works}; fails where {notes.fails}.")
     parts += [text for text in (figures(row.name), standing(row.name)) if text]
@@ -203,7 +203,7 @@ def figures(method: str, cases: Mapping[str, Any] | None = None) -> str:
 
 def _choice(row: Method) -> str:
     """How the setting is chosen, and from which."""
-    text = f"Without outliers the setting is chosen by: {{doc}}`{row.auto} <tuning>`."
+    text = f"Parameters are chosen without outliers by: {{doc}}`{row.auto} <tuning>`."
     settings = [f"`{key}` {', '.join(map(_shown, row.grid[key]))}" for key in row.grid]
     return f"{text}  Grid: {'; '.join(settings)}." if settings else text
 

@@ -41,7 +41,7 @@ def standing(method: str, cases: Mapping[str, Any] | None = None) -> str:
     if not found:
         return ""
     (_, worst), (_, best) = min(found), max(found)
-    return f"On the [open cases](open-cases.md) strongest on {best}, weakest on {worst}."
+    return f"On the [open cases](open-cases.md) it is strongest on {best}, weakest on {worst}."
 
 
 def write_pages() -> None:

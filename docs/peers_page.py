@@ -28,18 +28,19 @@ HEAD = (
 )
 
 HOW = f"""\
-Each method that the toolkit shares with pytorch-ood {{version}}, on the same saved arrays: the
-peer gets them in float32 through its `fit_features`, `predict_features` and their like, or a
-model that is one linear layer.  Settings are the toolkit's defaults on both sides, where the
-peer has the setting.
+This page compares each method that the toolkit shares with pytorch-ood {{version}}, on the same
+saved arrays.  pytorch-ood gets them in float32 through its `fit_features`, `predict_features` and
+similar methods, or through a model that is one linear layer.  Both sides use the toolkit's default
+settings, where pytorch-ood has the setting.
 
-*Spearman* is the correlation of the scores of all test rows, in-distribution and not.  *Set* is
-the set of outliers on which the AUROC differs most; *AUROC* and *difference*, ours less theirs,
-are of that set, and a difference beyond {TOLERANCE} has a reason.  *Given float64* is the
-correlation when the peer gets the logits in float64, where it accepts them: where that is 1, the
-difference is rounding.  Each reason has a test, `tests/test_peer_conventions.py`, which repeats
-the peer's formula with and without the step that the reason names.  {{doc}}`names` maps the names
-and lists the settings in which defaults differ."""
+*Spearman* is the rank correlation of the two scores over all test rows, in-distribution and not.
+*Set* is the outlier set on which the AUROC differs most; *AUROC* and *difference* (ours less
+theirs) are those of that set, and *why* gives a reason for each difference beyond {TOLERANCE}.
+*Given float64* is the correlation when pytorch-ood gets the logits in float64, where it accepts
+them: where that is 1, the difference is rounding.  Each reason has a test,
+`tests/test_peer_conventions.py`, which repeats pytorch-ood's formula with and without the step
+that the reason names.  {{doc}}`names` maps the names and lists the settings whose defaults
+differ."""
 
 
 def peers_page(document: Mapping[str, Any] | None = None) -> str:

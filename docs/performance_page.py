@@ -28,20 +28,21 @@ TITLES = {
 }
 
 HOW = """\
-Measured by `make bench` in an environment of its own.  In each round every candidate runs once
-on the same arrays, each round beginning with another one, so that a slow spell of the machine
-hits all alike; quick ones are called several times a round, and those slower than a second run
-in three rounds at most.  Every library has two threads, and all are told alike to let idle
-threads sleep rather than spin (`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`, `KMP_BLOCKTIME`,
-`OPENBLAS_THREAD_TIMEOUT`, set before any is loaded): spinning takes a processor from whoever is
-timed next.  Between two candidates everyone rests for 20 ms.  A ratio is taken round by round: its
-median stands first, its smallest and largest value in parentheses.
+Speed and memory compared with other libraries, and with what the machine allows.  `make bench`
+measures them in an environment of its own.  In each round every candidate runs once on the same
+arrays, each round starting with another candidate, so that a slow spell of the machine affects all
+alike; fast candidates are called several times in a round, and those slower than a second run in
+three rounds at most.  Every library has two threads, and idle threads are told to sleep rather than
+spin (`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`, `KMP_BLOCKTIME`, `OPENBLAS_THREAD_TIMEOUT`, set before
+any library is loaded), since spinning would take a processor from the next candidate.  Between two
+candidates there is a pause of 20 ms.  Ratios are computed within each round; the tables show the
+median, with the smallest and largest value in parentheses.
 
 The limits are measured in the same rounds.  *One read* is a compiled loop over the array on two
 threads that does nothing but read; "one read / ours" is the share of that bandwidth that a score
-reaches.  "A score written" reads once and writes a float64 a row to fresh memory, "nine written"
-nine of them: no score can take less time.  *Products* are the matrix products that a score
-cannot do without, by numpy.
+reaches.  "A score written" reads once and writes one float64 per row to fresh memory, "nine
+written" nine of them: no score can take less time.  *Products* are the matrix products that a
+score cannot do without, by numpy.
 
 `python -m benchmarks SUBJECT` measures one subject anew and replaces its part of this page."""
 

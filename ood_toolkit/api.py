@@ -41,7 +41,7 @@ Methods = str | Detector | Scorer | Sequence[str | Detector | Scorer]
 
 
 def methods() -> tuple[_detectors.Method, ...]:
-    """The catalogue: one record a method.
+    """The catalogue: one record per method.
 
     Returns
     -------
@@ -115,8 +115,8 @@ def score(
     UnknownName
         If a method does not exist.
     InputError
-        If a method is there twice or its needs are not met, or a row holds NaN or infinity where
-        it may not, or values so large that a score would be NaN.
+        If a method is given twice or lacks what it needs, or a row holds NaN or infinity where it
+        may not, or values so large that a score would be NaN.
 
     Examples
     --------
@@ -172,12 +172,12 @@ def evaluate(
     keep_scores: bool = False,
     progress: Callable[[str], None] = lambda label: None,
 ) -> Evaluation:
-    """How well detectors tell in-distribution rows from out-of-distribution ones.
+    """Measure how well detectors separate in-distribution from out-of-distribution rows.
 
     Parameters
     ----------
     methods : str, detector, or sequence of them
-        Names, detectors, or "all": every method whose needs the records meet.
+        Names, detectors, or "all": every method for which the sets hold what it needs.
     id : Outputs
         In-distribution test rows; labels give the accuracy and open-set metrics.
     ood : mapping of str to Outputs
@@ -199,25 +199,25 @@ def evaluate(
     id_name, groups : str, and mapping of str to str, optional
         Name of the in-distribution set; group of each other set, instead of its prefix.
     skip_unmet : bool, optional
-        Whether a method whose needs are not met is skipped rather than failed; by default
+        Whether a method that lacks something it needs is skipped instead of failing; by default
         only with "all".
     tune : "none", "id" or Outputs
         Which rows choose hyper-parameters: none, in-distribution ones, or these outliers;
         `ood_toolkit.tune` says how.
     shifted : mapping of str to Outputs, optional
-        Sets of the same classes under a shift of the inputs, which count as in-distribution:
-        the full spectrum of OpenOOD.
+        Covariate-shifted sets of the same classes, counted as in-distribution: the full spectrum
+        of OpenOOD.
     cache : path-like, optional
-        Folder that keeps scores: a later run computes only what changed, a killed one goes on.
+        Folder that keeps scores: a later run computes only what changed, a killed one continues.
     compare : bool
-        Whether every two methods are tested against each other.
+        Whether every pair of methods is tested for a difference.
     pictures : bool
         Whether histograms, curves and extreme rows are collected for a report.
     memory : int, optional
         Bytes that fitting, ranking and comparing methods may take; by default half of what is free.
     workers : int, optional
-        Processes that fit and score methods side by side, with the same results; by default one
-        a processor, where there is work and memory enough.
+        Processes that fit and score methods in parallel, with the same results; by default one per
+        processor, if work and memory allow.
     keep_scores : bool
         Whether the result holds the scores of every row, as `.scores`.
     progress : callable, optional

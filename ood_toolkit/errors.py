@@ -23,7 +23,7 @@ class ToolkitError(Exception):
 
 
 class InputError(ToolkitError, ValueError):
-    """An array, a parameter or a request cannot be used; the text says why and what to do."""
+    """An array, a parameter or a request cannot be used; the message says why and what to do."""
 
 
 class BadParameter(InputError):
@@ -56,7 +56,7 @@ class DataError(InputError):
 
 
 class UnknownName(ToolkitError, LookupError):
-    """A method, parameter or rule that does not exist; the text suggests the nearest one."""
+    """A method, parameter or rule does not exist; the message suggests the nearest one."""
 
     exit_status = 2
 

@@ -66,7 +66,7 @@ class Head:
     weight : (C, D) array of float
         One row a class.
     bias : (C,) array of float, optional
-        Zeros where the layer has none.
+        Zeros if the layer has none.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outputs:
-    """What one classifier said about N inputs; checked when made, trusted after.
+    """Outputs of one classifier for N inputs, checked when the object is made.
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ class Outputs:
     token_logits, token_mask, token_ids : arrays, optional
         (N, T, V), (N, T) and (N, T): the outputs of a sequence model.
     thumbnails : (N, H, W) or (N, H, W, 3) array of uint8, optional
-        What a report shows of a row.
+        The picture a report shows for a row.
     text : (N,) array of str, optional
-        What a report shows of a row.
+        The text a report shows for a row.
     source : str
         Where the arrays came from; error messages begin with it.
 

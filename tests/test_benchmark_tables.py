@@ -93,8 +93,8 @@ def test_where_a_method_stands_among_the_others() -> None:
     auroc = {"a": {"x": 0.9, "y": 0.2}, "b": {"x": 0.8, "y": 0.3}, "c": {"y": 0.1}}
     cases = {"case": {"sets": {"x": 5, "y": 5}, "auroc": auroc}}
     assert pages.standing("a", cases) == (
-        "On the [open cases](open-cases.md) strongest on `case` against x (AUROC 90.00 %, ahead "
-        "of 1 of 1), weakest on `case` against y (AUROC 20.00 %, ahead of 1 of 2)."
+        "On the [open cases](open-cases.md) it is strongest on `case` against x (AUROC 90.00 %, "
+        "ahead of 1 of 1), weakest on `case` against y (AUROC 20.00 %, ahead of 1 of 2)."
     )
     assert pages.standing("d", cases) == ""
 

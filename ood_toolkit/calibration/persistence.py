@@ -36,7 +36,7 @@ class SavedCalibrator:
 
 
 def load_calibrator(path: str | os.PathLike[str]) -> FittedCalibrator:
-    """Read a fitted calibrator back; it gives the same bits as the one that was saved.
+    """Read a saved calibrator; its results are bit-identical to those of the one that was saved.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ __all__ = ["load_benchmark"]
 def load_benchmark(
     name: str, root: str | Path | None = None, *, outputs: str | Path | None = None
 ) -> Benchmark:
-    """Load a benchmark: one that ships, or any other from saved outputs.
+    """Load a benchmark: one that ships with the toolkit, or any other from saved outputs.
 
     Parameters
     ----------

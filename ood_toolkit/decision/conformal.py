@@ -25,21 +25,21 @@ _USUAL_PENALTY = {"raps": 0.01, "saps": 0.2}
 
 @dataclass(frozen=True)
 class ConformalSets:
-    """Sets of classes that hold the label of a new row with probability at least 1 - alpha.
+    """Sets of classes that contain the label of a new row with probability at least 1 - alpha.
 
     Parameters
     ----------
     alpha : float
-        In (0, 1): how often the label may lie outside.
+        In (0, 1): largest probability that the label is not in the set.
     score : "lac", "aps", "raps" or "saps"
         What is ranked: the smallest sets on average; sets that adapt to the row; those with
         a penalty for long ones; those that trust the largest probability only.
     by_class : bool
-        Whether the promise holds for each true class by itself (Mondrian).
+        Whether the guarantee holds for each true class separately (Mondrian).
     randomized : bool
-        Whether sets are drawn by chance where that makes the coverage exact; of no effect
-        on "lac".  The chance is a number of the row, from its logits and the seed: a row has
-        the same set alone and in any batch.
+        Whether sets are randomised where that makes the coverage exact; no effect on "lac".  The
+        random number of a row depends only on its logits and the seed: a row has the same set
+        alone and in any batch.
     penalty : float, optional
         Of "raps" and "saps", at least 0; where none is given, the usual 0.01 for "raps" and 0.2
         for "saps".

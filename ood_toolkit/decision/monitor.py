@@ -42,14 +42,15 @@ class MonitorReport(NamedTuple):
 class Monitor:
     """A sequential test of "this stream is in-distribution", with a bounded false-alarm rate.
 
-    The chance of any alarm in a stream of in-distribution rows, however long, is at most
-    `false_alarm`: each row's conformal p-value given all rows before it is uniform, and a
-    bet on small ones at fair odds multiplies its stake by 1 / false_alarm no oftener.  Part
-    of the stake is put in at every row, so that a late change is found too.
+    The probability of any alarm in a stream of in-distribution rows, however long, is at most
+    `false_alarm`: each row's conformal p-value given all rows before it is uniform, so with at
+    most that probability a bet on small p-values at fair odds ever multiplies its stake by 1 /
+    false_alarm.  Part of the stake is invested at every row, so that a late change is detected
+    too.
 
     The rows must come in the order in which they arrived, or in a random one.  In-distribution
-    rows that are sorted, by class or by anything else that the score depends on, are a stream
-    that changes: they raise an alarm, and rightly so.  Shuffle a data set before it is watched.
+    rows that are sorted, by class or by anything else that the score depends on, are a stream that
+    changes, and rightly raise an alarm.  Shuffle a data set first.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Monitor:
     false_alarm : float
         In (0, 1).
     seed : int
-        Of the chance that breaks ties of scores.
+        Seed of the random tie-breaking.
 
     References
     ----------

@@ -23,8 +23,8 @@ __all__ = ["ClassThresholds"]
 class ClassThresholds:
     """Accept a row when its score reaches the threshold of the class predicted for it.
 
-    Each class then accepts its share of the in-distribution rows predicted as it, where one
-    threshold for all lets easy classes pay for hard ones.
+    Of the in-distribution rows predicted as each class, the same share is then accepted; one
+    threshold for all classes rejects hard classes more often than easy ones.
 
     Parameters
     ----------

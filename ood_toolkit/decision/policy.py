@@ -73,14 +73,14 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Policy:
-    """Reject what looks out-of-distribution, defer what is unsure, accept the rest.
+    """Reject inputs that look out-of-distribution, defer uncertain predictions, accept the rest.
 
     Parameters
     ----------
     scorer : Scorer
-        A fitted detector, which judges the outputs as they come.
+        A fitted detector, applied to the outputs before calibration.
     threshold : Threshold, ClassThresholds, RiskRule or MethodRule
-        Which rows it accepts: the others are rejected.
+        Which rows are accepted; the others are rejected.
     calibrator : Transform, optional
         Applied before probabilities are read.
     confidence : float

@@ -21,7 +21,7 @@ __all__ = ["load_policy"]
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """Read a policy back; it decides as the one that was saved.
+    """Read a saved policy; it makes the same decisions as the one that was saved.
 
     Parameters
     ----------

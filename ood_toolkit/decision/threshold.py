@@ -31,7 +31,7 @@ class Threshold:
     id_scores : (N,) array of float64
         The in-distribution scores it was set on, ascending.
     delta : float or None
-        How often its guarantee may fail; None where it has none.
+        Probability with which its guarantee may fail; None without a guarantee.
 
     Examples
     --------

@@ -94,7 +94,7 @@ class FDBD:
 )
 @dataclass(frozen=True)
 class ORA:
-    """Largest angle at which the training mean sees the feature and a decision boundary.
+    """Largest angle, seen from the training mean, between feature and decision boundary.
 
     S = max_{c != y} angle(f - m, f_c - m) / pi, in [0, 1]; larger = more in-distribution.  f_c
     is the point of the boundary between the prediction y and class c that is nearest to f; m

@@ -38,7 +38,7 @@ BLOCK_ELEMENTS = 1 << 22
 )
 @dataclass(frozen=True)
 class CFOOD:
-    """Smallest share of the reference set whose neighbourhoods take the input in.
+    """Smallest share of the reference set whose neighbourhoods contain the input.
 
     S = -kappa, in [-1, -0.001]; larger = more in-distribution.  Of n reference rows, i takes in
     what is as near to it as its floor(kappa n)-th nearest other reference row (at least the

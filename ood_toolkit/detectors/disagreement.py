@@ -88,7 +88,7 @@ class PredictiveEntropyScorer(FittedScorer):
 )
 @dataclass(frozen=True)
 class MutualInformation:
-    """Negative mutual information of prediction and member (BALD): what members disagree on.
+    """Negative mutual information of prediction and member (BALD): how much members disagree.
 
     S = mean_m H(p^m) - H(mean_m p^m), in nats, in [-min(ln M, ln C), 0]; larger = more
     in-distribution; 0 where all members say the same.

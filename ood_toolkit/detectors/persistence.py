@@ -53,7 +53,7 @@ class SavedScorer:
 
 
 def load_scorer(path: str | os.PathLike[str]) -> FittedScorer:
-    """Read a fitted scorer back; it scores the same bits as the one that was saved.
+    """Read a saved scorer; its scores are bit-identical to those of the one that was saved.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ SHIFT_AND_PERMUTATION = "logit_shift class_permutation"
 )
 @dataclass(frozen=True)
 class MSP(LogitDetector):
-    """Maximum softmax probability: how much the classifier bets on its prediction.
+    """Maximum softmax probability: the classifier's confidence in its prediction.
 
     S = max p, in [1/C, 1]; larger = more in-distribution.  Logits (N, C) of any float type;
     computed in float64, where two confident rows tie only beyond a gap of about 36 nats

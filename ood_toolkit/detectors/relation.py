@@ -40,7 +40,7 @@ BANK_ROWS = 512
 )
 @dataclass(frozen=True)
 class Relation:
-    """Sum of the relations to all training rows: alike in features and in prediction.
+    """Sum of the similarities, in features and in prediction, to all training rows.
 
     S = sum_i k_i^power over the training rows with k_i > threshold, k_i = max(cos(f, f_i), 0)
     <p, p_i>, in [0, N_train]; larger = more in-distribution.  The whole training set is the

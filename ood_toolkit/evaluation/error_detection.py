@@ -30,7 +30,7 @@ def evaluate_errors(
     skip_unmet: bool = False,
     progress: Callable[[str], None] = lambda label: None,
 ) -> ErrorReport:
-    """How well scores tell the classifier's right predictions from its wrong ones.
+    """Measure how well scores separate the classifier's right predictions from its wrong ones.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def evaluate_errors(
     train, id_val : Outputs, optional
         What methods are fitted on.
     ood : mapping of str to Outputs, optional
-        Out-of-distribution rows by name, to be rejected beside the wrong predictions.
+        Out-of-distribution rows by name, to be rejected as well as the wrong predictions.
     ood_cost : float
-        Of accepting such a row, in wrong predictions; at least 0.
+        Cost of accepting such a row, where a wrong prediction costs 1; at least 0.
     bootstrap, seed : int
         Resamples behind the intervals of risk at coverage and coverage at risk, 0 for none;
         and their seed.
     skip_unmet : bool
-        Whether a method whose needs are not met is skipped rather than failed.
+        Whether a method that lacks something it needs is skipped instead of failing.
     progress : callable, optional
         Called with a label after each method.
 

@@ -64,7 +64,7 @@ class Harness:
     cache : NoCache or Cache
         Where scores and intervals of earlier runs are found, and those of this one kept.
     compare : bool
-        Whether every two methods are tested against each other.
+        Whether every pair of methods is tested for a difference.
     pictures : bool
         Whether what a report draws is collected.
     memory : int, optional

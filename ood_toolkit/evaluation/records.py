@@ -104,7 +104,7 @@ class Evaluation:
     results : tuple of PairResult
         One for each method and out-of-distribution set.
     skipped, failed : tuple of MethodNote
-        Methods whose needs the files do not meet, and methods that raised an error.
+        Methods that lack something they need, and methods that raised an error.
     timings : mapping of str to dict
         Seconds each method took to fit and to score, on the clock and (`fit_cpu`, `score_cpu`)
         of the processor; methods scored in one shared pass share its time equally; and to tune,

@@ -92,7 +92,7 @@ def stress(
     shares : sequence of float
         How far probabilities are moved, as of `fragility`.
     skip_unmet : bool
-        Whether a method whose needs are not met is skipped rather than failed.
+        Whether a method that lacks something it needs is skipped instead of failing.
     progress : callable, optional
         Called with a label after each method.
 

@@ -111,18 +111,18 @@ def tune(
     validation: Outputs | None = None,
     ood: Outputs | None = None,
 ) -> Tuned:
-    """Choose a detector's hyper-parameters from the grid of its catalogue row.
+    """Choose a detector's hyper-parameters from its grid in the catalogue.
 
     With `ood`, the setting with the largest AUROC of `validation` against those rows.  Without,
     as the row's `auto` says: the published default, a rule inside the fit, or the setting that
-    best tells held-out rows from pseudo-outliers, midpoints between rows of different classes.
+    best separates held-out rows from pseudo-outliers, midpoints between rows of different classes.
     Ties go to the detector's own setting, then to the earliest of the grid.  Parameters that
-    differ from their defaults are the user's choice and stay.
+    differ from their defaults are kept as they are.
 
     Parameters
     ----------
     detector : Detector or str
-        What to tune, with the parameters that shall stay already set.
+        What to tune; parameters set to non-default values are kept.
     train : Outputs or None
         In-distribution rows that candidates are fitted on.
     validation : Outputs, optional

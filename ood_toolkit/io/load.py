@@ -48,7 +48,7 @@ def load(
     max_bytes: int | None = None,
     memory: int | None = None,
 ) -> Outputs:
-    """Read what a classifier said from a file.
+    """Read a classifier's outputs from a file.
 
     Parameters
     ----------
@@ -63,20 +63,20 @@ def load(
     keys : mapping of str to str, optional
         Canonical name -> the file's key; wins over the usual names.
     as_ : {"logits", "features"}
-        What a file is that holds one unnamed array.
+        What a single unnamed array in a file is.
     labels : bool or "lenient"
         True refuses labels outside -1 ... C-1; ``"lenient"`` takes them as -1, with a
         warning; False leaves labels unread, as for out-of-distribution files.
     dtype : {"bfloat16", "float16", "float32", "float64"}, optional
-        Your word for numbers whose file does not say: 2-byte blobs (``"bfloat16"``),
-        integers, and text, which is float64 without it.
+        The type of numbers whose file does not state it: 2-byte blobs (``"bfloat16"``), integers,
+        and text, which is read as float64 by default.
     max_bytes : int, optional
-        Most bytes one array may take.  Given, it replaces the rule that refuses arrays over
-        200 times as large as their bytes in the file.
+        Most bytes one array may take.  It replaces the rule that refuses arrays over 200 times as
+        large as their bytes in the file.
     memory : int, optional
-        Most bytes this process may take in all.  Given, the rows of large arrays stay in the
-        file until they are asked for, a few at a time; whatever needs all of them at once is
-        an error if they do not fit.
+        Most bytes this process may take in all.  If given, the rows of large arrays stay in the
+        file and are read block by block; an operation that needs all of them at once is an error
+        if they do not fit.
 
     Returns
     -------
