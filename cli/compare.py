@@ -66,7 +66,7 @@ def compare(
 ) -> None:
     """Compare results that `evaluate` or `benchmark` wrote with --json-out or --scores-out.
 
-    The others are compared with the first.  Folders of --scores-out hold the scores of every
+    Later files are compared with the first.  Folders of --scores-out hold the scores of every
     row, so their AUROCs are tested on the same rows.  With --published, a mark says what
     differs from the published figures: the sets, the convention, the method's settings.
     """

@@ -36,9 +36,7 @@ def model_options(*, required: bool) -> Callable[[Any], Any]:
         click.option(
             "--weights", metavar="FILE", help=".safetensors or .pt file of the model's tensors."
         ),
-        click.option(
-            "--head", metavar="NAME", help="The last linear layer, if not found by itself."
-        ),
+        click.option("--head", metavar="NAME", help="The last linear layer, if it is not found."),
         click.option(
             "--features", metavar="NAME", help="Name of the module that outputs the features."
         ),

@@ -187,7 +187,7 @@ def file_options(command: Command) -> Command:
             f"--{key.replace('_', '-')}-key",
             f"{key}_key",
             metavar="KEY",
-            help=f"Name of {key} in FILE.",
+            help=f"Name of the {key} array.",
         )(wrapped)
     wrapped = click.option(
         "--head", metavar="FILE", help="Take the last layer's weight and bias from this file."

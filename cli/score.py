@@ -57,7 +57,7 @@ __all__ = ["score"]
     "--format",
     "format_",
     type=click.Choice(["csv", "jsonl", "npz", "parquet"]),
-    help="Format, if the file name does not tell it.",
+    help="Format, if the file name does not show it.",
 )
 @file_options
 @memory_option
