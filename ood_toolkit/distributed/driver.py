@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ood_toolkit.distributed.cluster import dask_library
@@ -46,7 +47,7 @@ def make_parts(
     done: Callable[[Part], None],
     hopeless: Callable[[], None],
 ) -> None:
-    """Have the missing parts made; a part whose task keeps killing workers is noted as failed.
+    """Have the missing parts made; a part whose task kills workers when alone is noted as failed.
 
     Parameters
     ----------
@@ -72,30 +73,40 @@ def make_parts(
     at_work = distributed.as_completed()
     given: dict[str, tuple[Any, Part]] = {}
 
-    def hand_out(count: int) -> None:
-        for _, part in zip(range(count), waiting, strict=False):
+    def hand_out(some: Iterable[Part]) -> None:
+        for part in some:
             future = submit(part, parts.store)
             given[future.key] = future, part
             at_work.add(future)
 
-    unwritten: DataError | None = None
-    try:
-        hand_out(AHEAD * max(1, len(client.scheduler_info()["workers"])))
+    def killed_by() -> Iterator[Part]:
+        """The parts that are not made as their workers were killed."""
         for future in at_work:
             _, part = given.pop(future.key)
             reason = future.exception()
             if reason is None:
                 found: Receipt | DataError = future.result()
                 if isinstance(found, DataError):
-                    unwritten = found
-                    break
+                    unwritten.append(found)
+                    return
                 parts.note(found)
                 done(part)
             elif isinstance(reason, distributed.KilledWorker):
-                parts.note_failure(part, "its task killed every worker that it was given to")
+                yield part
             else:
                 raise reason
-            hand_out(1)
+            hand_out(islice(waiting, 1))
+
+    unwritten: list[DataError] = []
+    try:
+        hand_out(islice(waiting, AHEAD * max(1, len(client.scheduler_info()["workers"]))))
+        for suspect in list(killed_by()):
+            if unwritten:
+                break
+            # a worker takes all that it was given with it: alone, a part shows whose fault it was
+            hand_out([suspect])
+            for part in killed_by():
+                parts.note_failure(part, "its task killed every worker that it was given to")
     except InputError:
         hopeless()
         raise
@@ -103,5 +114,5 @@ def make_parts(
         client.cancel([future for future, _ in given.values()])
         if parts.done:
             parts.save(at_once=True)
-    if unwritten is not None:
-        raise unwritten
+    if unwritten:
+        raise unwritten[0]

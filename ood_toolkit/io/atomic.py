@@ -154,10 +154,10 @@ def refuse_unwritable(path: str | os.PathLike[str]) -> None:
     Examples
     --------
     >>> refuse_unwritable("scores.csv")
-    >>> refuse_unwritable("absent/scores.csv")
+    >>> refuse_unwritable("/absent/scores.csv")
     Traceback (most recent call last):
         ...
-    ood_toolkit.errors.DataError: absent/scores.csv: there is no folder absent; make it first
+    ood_toolkit.errors.DataError: /absent/scores.csv: there is no folder /absent; make it first
     """
     name = os.fspath(path)
     target = os.path.realpath(name)

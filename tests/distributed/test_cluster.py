@@ -118,6 +118,17 @@ def test_a_part_that_kills_every_worker(
     assert not leftovers(folder)
 
 
+def test_a_part_that_is_blamed_for_another_is_made_alone(
+    folder: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ood_toolkit.distributed.scoring.make_part", tasks.killed_in_company)
+    output = score(folder, "blamed.csv", "--dask", "local:2")
+    assert (folder / "deaths").stat().st_size == tasks.DEATHS
+    (folder / "deaths").unlink()
+    assert digest(output) == digest(alone)
+    assert not leftovers(folder)
+
+
 def test_a_full_disk_of_a_worker_keeps_what_is_there(
     folder: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
