@@ -18,6 +18,7 @@ from ood_toolkit.outputs import Array
 __all__ = ["open_parquet", "open_table", "parquet_file"]
 
 _BATCH_BYTES = 16 << 20
+_BATCH_TEXT = 64 << 20
 _THRIFT_STRING = 16 << 20
 _THRIFT_CONTAINER = 1_000_000
 
@@ -125,18 +126,20 @@ def _array(
         columns=tuple(field.name for field in chosen),
         matrix=group.matrix,
         file_size=size,
-        unpacked=_unpacked(file, fields, group) if dtype.kind == "U" else 0,
+        **(_pages(file, chosen[0].name) if dtype.kind == "U" else {}),
     )
 
 
-def _unpacked(file: Any, fields: list[Any], group: ColumnGroup) -> int:
-    """Bytes of a column's pages once they are decompressed, as the footer states them."""
-    name, total = fields[group.columns[0]].name, 0
+def _pages(file: Any, name: str) -> dict[str, Any]:
+    """Of a column of texts: bytes of its pages, as the footer states them, and whether by steps."""
+    total, steps = 0, False
     for number in range(file.metadata.num_row_groups):
         row_group = file.metadata.row_group(number)
-        columns = (row_group.column(at) for at in range(row_group.num_columns))
-        total += sum(c.total_uncompressed_size for c in columns if c.path_in_schema == name)
-    return total
+        for column in (row_group.column(at) for at in range(row_group.num_columns)):
+            if column.path_in_schema == name:
+                total += column.total_uncompressed_size
+                steps = steps or any(e.startswith("DELTA") for e in column.encodings)
+    return {"unpacked": total, "by_steps": steps}
 
 
 def _first_length(file: Any, name: str) -> int:
@@ -163,6 +166,7 @@ class ParquetArray(StoredArray):
     matrix: bool
     file_size: int
     unpacked: int = 0
+    by_steps: bool = False
     _following: Iterator[tuple[int, Any]] | None = field(default=None, init=False, repr=False)
     _left: Any = field(default=None, init=False, repr=False)
     _at: int = field(default=0, init=False)
@@ -205,7 +209,9 @@ class ParquetArray(StoredArray):
         """Row number and record batch, cut to first ... last; other row groups stay unread."""
         width = self.element.itemsize * (self.shape[1] if len(self.shape) > 1 else 1)
         rows = max(1, _BATCH_BYTES // max(8, width))
-        texts = self.columns if self.element.kind == "U" else ()
+        texts = self.columns if self.element.kind == "U" and not self.by_steps else ()
+        if self.by_steps:  # which pyarrow cannot number: no text is longer than all pages
+            rows = max(1, min(rows, _BATCH_TEXT // max(1, self.unpacked)))
         with parquet_file(self.path, len(self.columns), texts) as file:
             metadata = file.metadata
             if int(metadata.num_rows) != self.shape[0]:
@@ -273,7 +279,10 @@ class ParquetArray(StoredArray):
             for at, batch in self._in_order(first, last):
                 column = batch.column(batch.schema.get_field_index(self.columns[0]))
                 self._refuse_null(at, column, self.columns[0])
-                known = column.dictionary.to_pylist()
-                yield [known[number] for number in column.indices.tolist()]
+                if self.by_steps:
+                    yield column.to_pylist()
+                else:
+                    known = column.dictionary.to_pylist()
+                    yield [known[number] for number in column.indices.tolist()]
 
         return stack_text(self.path, self.key, last - first, blocks(), self.limits)

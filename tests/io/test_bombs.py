@@ -164,7 +164,22 @@ def test_a_text_of_many_rows_is_held_once(tmp_path: Path) -> None:
     assert took < 100
 
 
-@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"row_group_size": 70}])
+STEPS = [
+    {"use_dictionary": False, "column_encoding": {"text": f"DELTA_{kind}BYTE_ARRAY"}}
+    for kind in ("", "LENGTH_")
+]
+"""As several engines write texts: each as what follows the one before, or all lengths first."""
+
+
+def test_a_text_of_many_rows_in_steps_is_read_some_rows_at_a_time(tmp_path: Path) -> None:
+    texts(tmp_path / "small.parquet", ["a", "b"])
+    texts(tmp_path / "x.parquet", ["a" * 100_000] * 20_000, **STEPS[0])
+    took, said = refused(tmp_path / "x.parquet", tmp_path / "small.parquet")
+    assert "one text has 100000 characters, which makes 7.5 GiB for 20000 rows" in said
+    assert took < 400
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"row_group_size": 70}, *STEPS])
 def test_texts_come_back(options: dict[str, Any], tmp_path: Path) -> None:
     column = [f"t{n % 90}é" for n in range(500)]
     texts(tmp_path / "x.parquet", column, **options)
