@@ -44,9 +44,9 @@ def fpr_interval(
     on both axes (binormal) near the point, which smooths its steps.  Where the positives tie in
     large groups, so that the rate jumps, each group is a threshold of its own.  Where a group
     holds more than three deviations of the number of positives that reach the threshold, the
-    interval covers as often as elsewhere.  Where groups are narrower, no row says which of three
-    or more the wanted one is, and it covers more often than `level`, up to two thirds of the way
-    from there to 1.
+    interval covers almost as often as elsewhere.  Where groups are narrower, no row says which of
+    three or more the wanted one is, and it covers more often than `level`, up to four fifths of
+    the way from there to 1.
 
     Parameters
     ----------

@@ -56,8 +56,9 @@ def bootstrap_differences(
     are drawn for every method, each set with replacement on its own.  The deviation is that of
     the rows' influence on both areas.  FPRs are compared without resamples, by the rows'
     influence on either threshold and rate; where scores tie in large groups, so that the FPR
-    jumps, by the likelihood of both sets' tables, which finds differences too seldom rather
-    than too often.
+    jumps, by the likelihood of both sets' tables: too seldom where methods agree in every group
+    that may hold the threshold.  The interval is then the range of all differences that are not
+    ruled out, and may reach over some that are.
 
     Parameters
     ----------

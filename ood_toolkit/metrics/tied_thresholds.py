@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ood_toolkit.metrics.intervals import Interval
+from ood_toolkit.metrics.intervals import Interval, normal_quantile
 
 __all__ = ["tied_interval", "tied_p_value"]
 
@@ -48,18 +48,23 @@ def tied_p_value(
 def tied_interval(
     positives: Pair, negatives: Pair, share: float, about: float, level: float, wide: bool
 ) -> Interval:
-    """Differences whose `tied_p_value` is at least 1 - `level`, around one of them."""
+    """From the least to the largest difference whose `tied_p_value` is at least 1 - `level`.
+
+    One of them, `about`, is in it whatever its p-value.
+    """
     tables = _Tables(positives, negatives, share, wide)
+    # those differences need not be next to each other where the rates of groups are far apart;
+    # beyond the outermost that a pair of thresholds shows, the p-value only falls
+    shown = tables.shown(level)
     ends = []
-    for far in (-1.0, 1.0):
-        near = about
+    for near, far in ((min(about, shown.min()), -1.0), (max(about, shown.max()), 1.0)):
         for _ in range(_HALVINGS):
             middle = 0.5 * (near + far)
             if tables.p_value(middle) >= 1.0 - level:
                 near = middle
             else:
                 far = middle
-        ends.append(near)
+        ends.append(float(near))
     return Interval(*ends)
 
 
@@ -79,6 +84,15 @@ class _Tables:
         if wide:
             self.likely = _probabilities(self.used, sides)
             self.order = np.argsort(-self.likely, axis=None)
+
+    def shown(self, level: float) -> Array:
+        """Differences of the negatives, by pair of thresholds that the positives allow.  (P,)."""
+        if self.wide:
+            allowed = 2.0 * self.likely >= 1.0 - level
+        else:
+            allowed = self.used <= normal_quantile(level) ** 2
+        allowed |= self.used <= self.used.min()  # what is shown at the wanted share itself
+        return np.asarray((self.only_first - self.only_second)[allowed] / self.rows)
 
     def p_value(self, difference: float) -> float:
         """Of the difference, the largest that a pair of thresholds gives it."""

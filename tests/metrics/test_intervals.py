@@ -19,6 +19,7 @@ from ood_toolkit.metrics import FPR_RULES, Ranking
 from ood_toolkit.metrics.fpr_among_ties import ties_are_wide, ties_decide
 from ood_toolkit.metrics.ranking_bootstrap import bootstrap_states, drawn_areas
 from ood_toolkit.metrics.student import student_quantile, student_two_sided
+from ood_toolkit.metrics.tied_thresholds import tied_p_value
 from tests.metrics.score_strategies import compiled, scores
 from tests.reference import metrics_reference as slow
 
@@ -387,6 +388,38 @@ def test_the_paired_test_of_the_fpr_among_ties_is_that_of_two_tables(step, wide)
         assert low <= found.difference <= high
         assert (found.p_value >= 0.05) == (low <= 0.0 <= high)
     assert beyond_one  # or one pair of thresholds was all there was
+
+
+@pytest.mark.parametrize("step", [0.3, 1.0])
+def test_the_paired_interval_among_ties_holds_all_differences_not_ruled_out(step):
+    """Many negatives: what two groups show is far apart against its error, nothing between."""
+    rng = np.random.default_rng(SEED)
+    apart = 0
+    for _ in range(6):
+        shared = [rng.normal(size=n) for n in (100, 3000)]
+        a, b = (
+            tuple(np.round((s + 0.7 * rng.normal(size=s.size) + shift) / step) * step
+                  for s, shift in zip(shared, (2.0, 0.0), strict=True))
+            for _ in range(2)
+        )  # fmt: skip
+        curves = [metrics.Ranking.of(*scores).id_at_or_above for scores in (a, b)]
+        assert any(ties_decide(curve, 0.95) for curve in curves)
+        wide = all(ties_are_wide(curve, 0.95) for curve in curves)
+        pairs = (a[0], b[0]), (a[1], b[1])
+        found = metrics.bootstrap_differences({"a": a, "b": b}, "b")["a"]
+        low, high = found.interval
+        grid = np.linspace(-0.99, 0.99, 397)
+        held = [tied_p_value(*pairs, 0.95, float(x), wide) >= 0.05 for x in grid]
+        assert low <= found.difference <= high
+        assert low <= grid[held].min(initial=1.0)
+        assert grid[held].max(initial=-1.0) <= high
+        assert tied_p_value(*pairs, 0.95, low - 0.001, wide) < 0.05
+        assert tied_p_value(*pairs, 0.95, high + 0.001, wide) < 0.05
+        inside = (grid > low) & (grid < high)
+        apart += not np.array(held)[inside].all()
+        if found.p_value >= 0.05:
+            assert low <= 0.0 <= high
+    assert apart  # or any search from the difference outwards would do
 
 
 def test_paired_bootstrap_refuses():
