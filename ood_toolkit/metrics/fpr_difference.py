@@ -14,7 +14,7 @@ from ood_toolkit.metrics.fpr_among_ties import ties_are_wide, ties_decide
 from ood_toolkit.metrics.fpr_interval import local_curve, probit
 from ood_toolkit.metrics.influence import moments_of
 from ood_toolkit.metrics.inputs import check_share, least_count
-from ood_toolkit.metrics.intervals import Interval, degrees_of_freedom
+from ood_toolkit.metrics.intervals import Interval, apart_interval, degrees_of_freedom
 from ood_toolkit.metrics.ranking import Ranking
 from ood_toolkit.metrics.student import student_quantile, student_two_sided
 from ood_toolkit.metrics.tied_thresholds import tied_interval, tied_p_value
@@ -115,11 +115,20 @@ def _among_many(
     # rows on which methods disagree may be few, and the variance as unsure as they are
     moments = moments_of(of_positives, of_negatives)
     freedom = degrees_of_freedom(moments, of_positives.size, of_negatives.size)
+    if error == 0.0:
+        return _without_exception(difference, min(of_positives.size, of_negatives.size), level)
     reach = student_quantile(level, freedom) * error
     interval = Interval(max(difference - reach, -1.0), min(difference + reach, 1.0))
-    if error == 0.0:
-        return difference, interval, 1.0 if difference == 0.0 else 0.0
     return difference, interval, student_two_sided(difference / error, freedom)
+
+
+def _without_exception(difference: float, rows: int, level: float) -> tuple[float, Interval, float]:
+    """Where all rows say the same: as sure as so many of them can be."""
+    if difference == 0.0:
+        return difference, Interval(0.0, 0.0), 1.0
+    least = min(apart_interval(1.0, rows, level).low, abs(difference))
+    ends = (least, abs(difference)) if difference > 0.0 else (difference, -least)
+    return difference, Interval(*ends), min(1.0, 2.0 * 0.5**rows)
 
 
 class _Influences(NamedTuple):

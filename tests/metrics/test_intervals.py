@@ -422,6 +422,20 @@ def test_the_paired_interval_among_ties_holds_all_differences_not_ruled_out(step
     assert apart  # or any search from the difference outwards would do
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5, 60])
+def test_the_paired_test_of_the_fpr_is_as_sure_as_its_rows_are_many(rows):
+    """One method has all OOD rows above all ID rows, the other all below: a sign test of them."""
+    inside = np.arange(rows) + 0.5
+    methods = {"a": (inside, inside + 99), "b": (inside, inside - 99)}
+    for name, other, sign in (("a", "b", 1), ("b", "a", -1)):
+        found = metrics.bootstrap_differences(methods, other, "fpr")[name]
+        assert found.difference == sign
+        assert found.p_value == pytest.approx(min(1.0, 2 * 0.5**rows))
+        ends = sorted(abs(end) for end in found.interval)
+        # all rows agree with a probability of 2.5 % where such a share of all rows does
+        assert ends == pytest.approx([0.025 ** (1 / rows), 1.0])
+
+
 def test_paired_bootstrap_refuses():
     methods = paired(1.0)
     with pytest.raises(InputError, match="c is none of a, b"):
