@@ -1,4 +1,4 @@
-"""AUROC, AUPR and FPR95 of a million and of ten million scores, and bootstrap resamples."""
+"""AUROC, AUPR and FPR95 of a million to twenty million scores, and bootstrap resamples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ood_toolkit.metrics import Ranking, bootstrap_intervals
 
 __all__ = ["cases"]
 
-SIZES = {"full": (1_000_000, 10_000_000), "tiny": (2_000, 4_000)}
+SIZES = {"full": (1_000_000, 10_000_000, 20_000_000), "tiny": (2_000, 4_000, 6_000)}
 RESAMPLED = {"full": 1_000_000, "tiny": 2_000}
 BATCH = 20
 """Resamples that ours makes in a call, since threads take one each."""
@@ -27,7 +27,7 @@ Scores = npt.NDArray[np.floating]
 
 def cases(scale: str, rounds: int) -> Iterator[Case]:
     """Metrics by number and type of the scores; then the bootstrap."""
-    for power, size in zip(("1e6", "1e7"), SIZES[scale], strict=True):
+    for power, size in zip(("1e6", "1e7", "1e7 + 1e7"), SIZES[scale], strict=True):
         for dtype in (np.float32, np.float64):
             first, second = _scores(size, dtype)
             agree(_metrics(first[:1_000], second[:1_000]), ["scikit-learn"], 1e-6)

@@ -92,7 +92,7 @@ def _neighbors() -> Iterator[Target]:
 
 
 def _ranking() -> Iterator[Target]:
-    for power in ("1e6", "1e7"):
+    for power in ("1e6", "1e7", "1e7 + 1e7"):
         for dtype in ("float32", "float64"):
             case = f"metrics, {power} {dtype}"
             yield Target("ranking", case, SKLEARN, AT_LEAST, 40)
