@@ -24,8 +24,8 @@ from scipy.stats import binom
 
 from benchmarks import monitor_delay, promises
 from benchmarks.monitor_delay import delays
+from benchmarks.pages import put
 from benchmarks.promises import Check, Count, Mean
-from benchmarks.sdm_tables import put
 from benchmarks.set_guarantees import SEED, sets, sets_by_class, tuned_sets
 from ood_toolkit import decision
 from ood_toolkit.errors import ToolkitWarning

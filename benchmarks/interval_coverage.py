@@ -41,6 +41,7 @@ from benchmarks.known_scores import (
     Case,
     Null,
 )
+from benchmarks.pages import put
 from ood_toolkit.metrics import (
     Ranking,
     auroc_difference,
@@ -57,7 +58,6 @@ RESAMPLES = 1_000
 LEVEL = 0.95
 INTERVALS = dict(zip(METRICS[:2], (delong_interval, fpr_interval), strict=True))
 """Those that take no resamples."""
-BEGIN, END = "<!-- begin: interval coverage -->", "<!-- end: interval coverage -->"
 
 
 def stream(part: str, name: str) -> np.random.Generator:
@@ -204,9 +204,7 @@ def main() -> int:
     print(text)
     if arguments.write:
         RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        before, _, rest = arguments.write.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        arguments.write.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        put(arguments.write, "interval_coverage", text + "\n")
     return 0
 
 

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.pages import put
 from benchmarks.streaming import BLOCK, CLASSES, make
 
 TOOL = Path(sys.executable).with_name("ood-toolkit")
 METHODS = "msp,energy"
 SCALE = 100_000_000_000
-BEGIN, END = "<!-- begin: many machines -->", "<!-- end: many machines -->"
 
 
 def best(work: Callable[[], Any], rounds: int) -> float:
@@ -167,10 +167,7 @@ def main() -> None:
     text = tables(figures)
     print(text)
     if given.write:
-        page = given.write.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        given.write.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        put(given.write, "many_machines", text + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 import ood_toolkit as ood
-from benchmarks.sdm_tables import put
+from benchmarks.pages import put
 from ood_toolkit import Outputs
 
 HEADER = (

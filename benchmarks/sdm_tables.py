@@ -19,6 +19,7 @@ import numpy as np
 from scipy.stats import binom
 
 import ood_toolkit as ood
+from benchmarks.pages import put
 from ood_toolkit import Outputs
 
 ALPHAS = (0.9, 0.95, 0.99)
@@ -189,14 +190,6 @@ def table(case: Case) -> str:
     cells = "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
     accuracy = (np.asarray(case.test.logits).argmax(axis=1) == case.test.labels).mean()
     return f"{case.title} (accuracy {percent(accuracy)}).\n\n{cells}\n"
-
-
-def put(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the markers of a benchmark in a page."""
-    begin, end = (f"<!-- {side}: benchmarks.{name} -->" for side in ("begin", "end"))
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    page.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How near to its level any interval of an FPR can come where scores tie in wide groups.
+"""How near to its level any interval of an FPR can come where scores tie in groups.
 
     python -m benchmarks.tied_bound [--write docs/evaluation.md]
 
@@ -29,12 +29,12 @@ from scipy.stats import norm
 
 from benchmarks.interval_coverage import LEVEL, RUNS, SEED, band
 from benchmarks.known_scores import CASES, NORMAL, Case
+from benchmarks.pages import put
 from ood_toolkit.metrics import Ranking, fpr_interval
 
 WIDTHS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
 CELLS, PLACES, ENDS = 60, 25, 25
 SHARE = 0.95
-BEGIN, END = "<!-- begin: tied bound -->", "<!-- end: tied bound -->"
 
 
 class _Side(NamedTuple):
@@ -172,9 +172,7 @@ def main() -> int:
         print(line, flush=True)
         text += line + "\n"
     if arguments.write:
-        before, _, rest = arguments.write.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        arguments.write.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+        put(arguments.write, "tied_bound", text)
     return 0
 
 

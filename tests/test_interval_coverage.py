@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import interval_coverage as simulation
+from benchmarks.pages import markers
 from ood_toolkit.metrics import Ranking
 
 METRICS, CASES, NULLS = simulation.METRICS, simulation.CASES, simulation.NULLS
@@ -78,5 +79,6 @@ def test_the_page_holds_what_was_found() -> None:
         assert set(held[name]) == {case.name for case in part.cases}
         assert len(held[name]) == len(part.cases)  # no two of a name, nor of a stream
     page = (simulation.RESULTS.parent / "evaluation.md").read_text(encoding="utf-8")
-    between = page.partition(simulation.BEGIN)[2].partition(simulation.END)[0]
+    begin, end = markers("interval_coverage")
+    between = page.partition(begin)[2].partition(end)[0]
     assert between.strip() == "\n\n".join(simulation.page(held))
